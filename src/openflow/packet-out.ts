@@ -1,0 +1,29 @@
+// OFPT_PACKET_OUT: struct ofp_packet_out (OpenFlow 1.4, 7.3.7).
+
+import type { Action } from './action';
+import { encodeActions } from './action-encode';
+import type { PortNo } from './constants';
+import { OFPT, OFP_NO_BUFFER } from './constants';
+import type { MessageWriter } from './message-writer';
+
+/** Sends a packet as if it had come in on `inPort` (a port, or OFPP.CONTROLLER or OFPP.LOCAL) through `actions`. */
+export interface PacketOut {
+  readonly type: 'packetOut';
+  readonly inPort: PortNo;
+  readonly actions: readonly Action[];
+  readonly data: Buffer;
+}
+
+/** Appends the message. */
+export function encodePacketOut(writer: MessageWriter, xid: number, packetOut: PacketOut): void {
+  const start = writer.begin(OFPT.PACKET_OUT, xid);
+  writer.u32(OFP_NO_BUFFER);
+  writer.u32(packetOut.inPort);
+  writer.u16(0);
+  writer.zeros(6);
+  const actions = writer.position;
+  encodeActions(writer, packetOut.actions);
+  writer.setU16(start + 16, writer.position - actions);
+  writer.copy(packetOut.data);
+  writer.end(start);
+}
