@@ -1,0 +1,342 @@
+// An OVSDB client (RFC 7047) that stays connected: it goes through its remotes until one will do, resumes its monitors,
+// asks for its locks again, and says what it is doing. What was in flight when a connection broke is rejected with
+// ConnectionLost, never sent again by itself: it may have been carried out.
+//
+// Guarantee: when `transact` resolves, every monitor of this client shows what the transaction did.
+
+import { EventEmitter } from 'node:events';
+import { Connection, CONNECTION_DEFAULTS, type ReplyHandler, type TlsOptions } from './connection';
+import type { OvsdbError } from './errors';
+import { ConnectionLost, errorFromWire, NotConnected, ProtocolError } from './errors';
+import { Locks, type LockRequest, type SendLock } from './locks';
+import { Monitor, type MonitoredTables, type MonitorListener } from './monitor';
+import type { Operation, OperationResult, Uuid } from './notation';
+import { parseRemote, RemoteRotation, type BackoffOptions } from './remotes';
+import { decodeRow, encodeOperation, tableOf } from './rows';
+import type { DatabaseSchema } from './schema';
+import { Session, type SessionState } from './session';
+import { systemClock, type Clock, type Random } from './timing';
+
+export type ClientState =
+  | 'stopped' // before start() and after stop()
+  | 'backoff' // waiting before the next remote is tried
+  | 'connecting'
+  | SessionState; // 'monitoring' is ready
+
+export interface ClientOptions {
+  /** `unix:/path`, `tcp:host:port`, `ssl:host:port`; tried in an order shuffled once. */
+  readonly remotes: readonly string[];
+  readonly database: string;
+  /** Only the leader of a cluster will do: writes go the short way. Default false. */
+  readonly leaderOnly?: boolean;
+  /** Only this cluster (cid) will do. */
+  readonly clusterId?: string;
+  readonly tls?: TlsOptions;
+  /** Inactivity probe, ms; 0 is off. Default 5,000. */
+  readonly probeMs?: number;
+  /** Default 5,000. */
+  readonly connectTimeoutMs?: number;
+  /** Default 1,000 to 8,000 ms. */
+  readonly backoff?: BackoffOptions;
+  /** Default 256 MiB. */
+  readonly maxMessageBytes?: number;
+  /** Requests that may wait for an answer. Default 16,384. */
+  readonly maxPending?: number;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+export type ClientEvents = {
+  state: [state: ClientState];
+  /** Ready for transactions, monitors up to date. */
+  ready: [remote: string];
+  /** A connection, or an attempt at one, ended. */
+  disconnected: [remote: string, reason: OvsdbError];
+  locked: [name: string];
+  /** A lock was stolen or went with its connection. */
+  lockLost: [name: string];
+  /** A listener of ours threw; the client goes on. */
+  listenerFailed: [error: unknown];
+};
+
+const DEFAULT_BACKOFF: BackoffOptions = { minMs: 1_000, maxMs: 8_000 };
+
+interface Live {
+  readonly remote: string;
+  readonly connection: Connection;
+  readonly session: Session;
+  readyAt?: number;
+}
+
+export class OvsdbClient extends EventEmitter<ClientEvents> {
+  private readonly clock: Clock;
+  private readonly random: Random;
+  private readonly backoff: BackoffOptions;
+  private readonly rotation: RemoteRotation;
+  private readonly locks: Locks;
+  private readonly monitors = new Set<Monitor>();
+  private readonly minIndexes = new Map<string, number>();
+  private currentState: ClientState = 'stopped';
+  private currentSchema: DatabaseSchema | undefined;
+  private live: Live | undefined;
+  private cancelRetry = () => {};
+  private readyWaiters: Array<{ resolve: (schema: DatabaseSchema) => void; reject: (error: Error) => void }> = [];
+  private monitorsMade = 0;
+
+  /** Throws InvalidValue for a remote that is none. */
+  constructor(private readonly options: ClientOptions) {
+    super();
+    this.clock = options.clock ?? systemClock;
+    this.random = options.random ?? Math.random;
+    this.backoff = options.backoff ?? DEFAULT_BACKOFF;
+    options.remotes.forEach(parseRemote);
+    this.rotation = new RemoteRotation(options.remotes, this.backoff, this.random);
+    this.locks = new Locks({
+      onLocked: (name) => this.tell('locked', name),
+      onLost: (name) => this.tell('lockLost', name),
+    });
+  }
+
+  get state(): ClientState {
+    return this.currentState;
+  }
+
+  /** The remote that is connected or being tried. */
+  get remote(): string | undefined {
+    return this.live?.remote;
+  }
+
+  /** The schema of the last connection that was ready. */
+  get schema(): DatabaseSchema | undefined {
+    return this.currentSchema;
+  }
+
+  /** Starts connecting. Idempotent. */
+  start(): void {
+    if (this.currentState === 'stopped') this.tryNext();
+  }
+
+  /** Closes the connection; what is in flight is rejected with ConnectionLost. Idempotent; start() may follow. */
+  stop(): void {
+    if (this.currentState === 'stopped') return;
+    this.cancelRetry();
+    this.enter('stopped');
+    this.live?.connection.close(new ConnectionLost('the client was stopped'));
+    const waiters = this.readyWaiters;
+    this.readyWaiters = [];
+    for (const { reject } of waiters) reject(new NotConnected('the client was stopped'));
+  }
+
+  /** Resolves when the client is ready, with the schema. Rejects only when it is stopped. */
+  whenReady(): Promise<DatabaseSchema> {
+    if (this.currentState === 'monitoring' && this.currentSchema) return Promise.resolve(this.currentSchema);
+    return new Promise((resolve, reject) => this.readyWaiters.push({ resolve, reject }));
+  }
+
+  /**
+   * Carries out the operations, all or none. Rejects with the error of the operation that failed (`error.operation`),
+   * with InvalidValue or NotConnected if nothing was sent, with ConnectionLost if the outcome is unknown. Aborting the
+   * signal asks the server to cancel: it then rejects with Canceled, or resolves because it was too late.
+   */
+  transact(operations: readonly Operation[], options: { signal?: AbortSignal } = {}): Promise<OperationResult[]> {
+    return new Promise((resolve, reject) => {
+      const { connection, schema } = this.readyOrThrow();
+      const params = [schema.name, ...operations.map((operation) => encodeOperation(schema, operation))];
+      const { signal } = options;
+      signal?.throwIfAborted();
+      const cancel = () => connection.notify('cancel', [id]);
+      const id = connection.request('transact', params, (error, results) => {
+        signal?.removeEventListener('abort', cancel);
+        if (error) reject(error);
+        else settle(() => decodeResults(schema, operations, results), resolve, reject);
+      });
+      signal?.addEventListener('abort', cancel, { once: true });
+    });
+  }
+
+  /** Any other method, as `list_dbs` or `convert`, with parameters and result as they are on the wire. */
+  request(method: string, params: readonly unknown[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.readyOrThrow().connection.request(method, params, (error, result) => {
+        if (error) reject(error);
+        else resolve(result);
+      });
+    });
+  }
+
+  /** Follows tables from now on, over all connections. Replica (replica.ts) is the comfortable way to use it. */
+  monitor(tables: MonitoredTables, listener: MonitorListener): Monitor {
+    this.monitorsMade += 1;
+    const monitor = new Monitor(`monitor${this.monitorsMade}`, tables, {
+      onChanges: (changes) => this.guard(() => listener.onChanges(changes)),
+      onSynced: () => this.guard(() => listener.onSynced()),
+    });
+    this.monitors.add(monitor);
+    this.live?.session.addMonitor(monitor);
+    return monitor;
+  }
+
+  /** Ends a monitor. Idempotent. */
+  cancelMonitor(monitor: Monitor): void {
+    if (!this.monitors.delete(monitor)) return;
+    const { id } = monitor;
+    monitor.cancel();
+    this.live?.connection.request('monitor_cancel', [id], () => {});
+  }
+
+  /** Wants a lock from now on, over all connections: event `locked` when it is held, `lockLost` when no longer. */
+  lock(name: string): void {
+    this.locks.want(name, 'lock', this.lockSender());
+  }
+
+  /** Like lock(), but takes it from whoever holds it now. */
+  steal(name: string): void {
+    this.locks.want(name, 'steal', this.lockSender());
+  }
+
+  /** Gives a lock back, or waits for it no more. */
+  unlock(name: string): void {
+    this.locks.release(name, this.lockSender());
+  }
+
+  holdsLock(name: string): boolean {
+    return this.locks.holds(name);
+  }
+
+  /** Runs a listener; what it throws becomes the event `listenerFailed`, so that no listener can break the client. */
+  guard(listener: () => void): void {
+    try {
+      listener();
+    } catch (error) {
+      this.emit('listenerFailed', error);
+    }
+  }
+
+  private tell<K extends keyof ClientEvents>(event: K, ...args: ClientEvents[K]): void {
+    this.guard(() => (this.emit as (event: K, ...args: ClientEvents[K]) => boolean).call(this, event, ...args));
+  }
+
+  private enter(state: ClientState): void {
+    if (this.currentState === state) return;
+    this.currentState = state;
+    this.tell('state', state);
+  }
+
+  private readyOrThrow(): { connection: Connection; schema: DatabaseSchema } {
+    if (this.currentState !== 'monitoring' || this.live === undefined || this.currentSchema === undefined) {
+      throw new NotConnected(`to ${this.options.database} (${this.currentState})`);
+    }
+    return { connection: this.live.connection, schema: this.currentSchema };
+  }
+
+  private lockSender(): SendLock | undefined {
+    const connection = this.currentState === 'monitoring' ? this.live?.connection : undefined;
+    if (connection === undefined) return undefined;
+    return (method: LockRequest | 'unlock', name: string, handler: ReplyHandler) =>
+      void connection.request(method, [name], handler);
+  }
+
+  private tryNext(): void {
+    const { remote, delayMs } = this.rotation.next();
+    if (delayMs === 0) {
+      this.connect(remote);
+      return;
+    }
+    this.enter('backoff');
+    this.cancelRetry = this.clock.after(delayMs, () => this.connect(remote));
+  }
+
+  private connect(remote: string): void {
+    const { tls, probeMs, connectTimeoutMs, maxMessageBytes, maxPending } = { ...CONNECTION_DEFAULTS, ...this.options };
+    const { clock, random } = this;
+    const options = { clock, random, tls, probeMs, connectTimeoutMs, maxMessageBytes, maxPending };
+    const connection: Connection = new Connection(parseRemote(remote), options, {
+      onOpen: () => session.start(),
+      onNotification: (method, params) => this.handleNotification(session, method, params),
+      onClose: (error) => this.handleClosed(live, error),
+    });
+    const session: Session = this.createSession(connection);
+    const live: Live = { remote, connection, session };
+    this.live = live;
+    this.enter('connecting');
+    connection.open();
+  }
+
+  private createSession(connection: Connection): Session {
+    const { database, leaderOnly = false, clusterId } = this.options;
+    const minIndex = (cid: string) => this.minIndexes.get(cid) ?? 0;
+    const options = { database, demands: { leaderOnly, clusterId, minIndex }, monitors: () => this.monitors };
+    return new Session(connection, options, {
+      onState: (state) => this.enter(state),
+      onServer: ({ cid, index }) => {
+        if (cid !== undefined && index !== undefined) this.minIndexes.set(cid, Math.max(index, minIndex(cid)));
+      },
+      onReady: (schema) => this.handleReady(schema),
+      onFailed: (error) => connection.close(error),
+    });
+  }
+
+  private handleNotification(session: Session, method: string, params: readonly unknown[]): void {
+    if (method === 'locked' || method === 'stolen') this.locks.handleNotification(method, params[0]);
+    else if (method.startsWith('update') || method === 'monitor_canceled') session.handleUpdate(method, params);
+  }
+
+  private handleReady(schema: DatabaseSchema): void {
+    if (this.live === undefined) return;
+    this.currentSchema = schema;
+    this.live.readyAt ??= this.clock.now();
+    const send = this.lockSender();
+    if (send) this.locks.handleReady(send);
+    const waiters = this.readyWaiters;
+    this.readyWaiters = [];
+    for (const { resolve } of waiters) resolve(schema);
+    this.tell('ready', this.live.remote);
+  }
+
+  private handleClosed(live: Live, error: OvsdbError): void {
+    this.live = undefined;
+    for (const monitor of this.monitors) {
+      monitor.end();
+      if (error instanceof ProtocolError) monitor.forget();
+    }
+    // A server that takes us and drops us at once is no success: it gets the back-off.
+    const { readyAt } = live;
+    if (readyAt !== undefined && this.clock.now() - readyAt >= this.backoff.minMs) this.rotation.succeeded();
+    this.locks.handleLost();
+    this.tell('disconnected', live.remote, error);
+    if (this.currentState !== 'stopped') this.tryNext();
+  }
+}
+
+function settle<T>(make: () => T, resolve: (value: T) => void, reject: (error: Error) => void): void {
+  try {
+    resolve(make());
+  } catch (error) {
+    reject(error instanceof Error ? error : new ProtocolError(String(error)));
+  }
+}
+
+/** The results by operation. Throws the error of the operation, or of the commit (one more element), that failed. */
+function decodeResults(schema: DatabaseSchema, operations: readonly Operation[], results: unknown): OperationResult[] {
+  if (!Array.isArray(results)) throw new ProtocolError('the answer to a transaction is no array');
+  results.forEach((result: unknown, index) => {
+    if (typeof result !== 'object' || result === null || !('error' in result) || result.error === null) return;
+    throw errorFromWire(result, { index, what: describe(operations[index]) });
+  });
+  if (results.length !== operations.length) throw new ProtocolError('a transaction with too few or too many results');
+  return operations.map((operation, index) => decodeResult(schema, operation, results[index]));
+}
+
+function describe(operation: Operation | undefined): string {
+  if (operation === undefined) return 'commit';
+  return 'table' in operation ? `${operation.op} ${operation.table}` : operation.op;
+}
+
+function decodeResult(schema: DatabaseSchema, operation: Operation, json: unknown): OperationResult {
+  const { uuid, count, rows } = (json ?? {}) as { uuid?: unknown; count?: unknown; rows?: unknown };
+  if (operation.op === 'insert' && Array.isArray(uuid)) return { uuid: uuid[1] as Uuid };
+  if (operation.op === 'select' && Array.isArray(rows)) {
+    return { rows: rows.map((row) => decodeRow(tableOf(schema, operation.table), row)) };
+  }
+  return typeof count === 'number' ? { count } : {};
+}

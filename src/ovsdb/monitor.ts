@@ -1,0 +1,166 @@
+// One monitor over all its connections: what to ask for, the rows it has, and the transaction up to which it has them.
+// It takes the server's answers and says what changed; session.ts does the asking.
+
+import { ProtocolError } from './errors';
+import { isUuid, ZERO_UUID, type Condition, type Uuid } from './notation';
+import { RowCache, type Change, type UpdateDialect } from './row-cache';
+import { encodeConditions, type StoredRow } from './rows';
+import type { DatabaseSchema } from './schema';
+
+/** What to monitor of a table. */
+export interface MonitoredTable {
+  /** All columns if none are named. A column that the server's schema lacks reads as undefined. */
+  readonly columns?: readonly string[];
+  /** Rows that fulfil one of these; all rows if it is not given. Servers without monitor_cond send all rows. */
+  readonly where?: readonly Condition[];
+}
+
+export type MonitoredTables = Readonly<Record<string, MonitoredTable>>;
+
+/** The methods to try, the best first; an older server knows only the later ones. */
+export const MONITOR_METHODS = ['monitor_cond_since', 'monitor_cond', 'monitor'] as const;
+export type MonitorMethod = (typeof MONITOR_METHODS)[number];
+
+/** Updates that may come before the answer to the monitor's request; more is a server gone wrong. */
+const MAX_DEFERRED = 10_000;
+
+export interface MonitorListener {
+  /** Rows changed: once per update of the server, and once per (re)connection if anything is different then. */
+  onChanges(changes: readonly Change[]): void;
+  /** The rows are those of the server now, after the changes were told. */
+  onSynced(): void;
+}
+
+export class Monitor {
+  private cache: RowCache | undefined;
+  private schema: DatabaseSchema | undefined;
+  private lastTxnId = ZERO_UUID;
+  private generation = 0;
+  private method: MonitorMethod = 'monitor_cond_since';
+  private deferred: Array<readonly unknown[]> | undefined;
+  private isSynced = false;
+
+  constructor(
+    private readonly name: string,
+    private readonly tables: MonitoredTables,
+    private readonly listener: MonitorListener,
+  ) {}
+
+  /** Whether the rows follow the server at present. */
+  get synced(): boolean {
+    return this.isSynced;
+  }
+
+  /** The <json-value> that names the present request; a new one for each, so that late updates cannot be confused. */
+  get id(): string {
+    return `${this.name}.${this.generation}`;
+  }
+
+  rows(table: string): ReadonlyMap<Uuid, StoredRow> {
+    return this.cache?.rows(table) ?? new Map<Uuid, StoredRow>();
+  }
+
+  /** The parameters of the request that starts or resumes this monitor on a connection. */
+  begin(method: MonitorMethod, schema: DatabaseSchema): unknown[] {
+    this.end();
+    this.generation += 1;
+    this.method = method;
+    this.deferred = [];
+    if (schema !== this.schema) this.adoptSchema(schema);
+    const requests = Object.fromEntries(
+      Object.entries(this.tables)
+        .filter(([table]) => schema.tables.has(table))
+        .map(([table, { where }]) => [table, [this.requestOf(schema, table, where)]]),
+    );
+    const parameters = [schema.name, this.id, requests];
+    return method === 'monitor_cond_since' ? [...parameters, this.lastTxnId] : parameters;
+  }
+
+  /** The answer to the request of `begin`. */
+  handleReply(result: unknown): void {
+    const cache = this.cacheOrThrow();
+    const since = this.method === 'monitor_cond_since';
+    const [found, txnId, updates] = since ? asReply(result) : [false, ZERO_UUID, result];
+    const changes = found ? cache.apply(2, updates) : cache.replace(this.dialect, updates);
+    this.lastTxnId = txnId;
+    const deferred = this.deferred ?? [];
+    this.deferred = undefined;
+    this.isSynced = true;
+    if (changes.length > 0) this.listener.onChanges(changes);
+    for (const params of deferred) this.handleUpdate(params);
+    this.listener.onSynced();
+  }
+
+  /** The parameters of an update notification of this monitor, its id included. */
+  handleUpdate(params: readonly unknown[]): void {
+    if (this.deferred !== undefined) {
+      if (this.deferred.length === MAX_DEFERRED) throw new ProtocolError('updates without an answer to the monitor');
+      this.deferred.push(params);
+      return;
+    }
+    const since = this.method === 'monitor_cond_since';
+    const changes = this.cacheOrThrow().apply(this.dialect, params[since ? 2 : 1]);
+    if (since) this.lastTxnId = asTxnId(params[1]);
+    if (changes.length > 0) this.listener.onChanges(changes);
+  }
+
+  /** The connection is gone. The rows stay as they are. */
+  end(): void {
+    this.isSynced = false;
+    this.deferred = undefined;
+  }
+
+  /** Nobody wants it any more: a late answer finds another id. */
+  cancel(): void {
+    this.end();
+    this.generation += 1;
+  }
+
+  /** The next connection starts from a whole snapshot: the database is another one, or our rows cannot be trusted. */
+  forget(): void {
+    this.lastTxnId = ZERO_UUID;
+  }
+
+  private get dialect(): UpdateDialect {
+    return this.method === 'monitor' ? 1 : 2;
+  }
+
+  private cacheOrThrow(): RowCache {
+    if (this.cache === undefined) throw new ProtocolError('an update of a monitor that was not begun');
+    return this.cache;
+  }
+
+  private adoptSchema(schema: DatabaseSchema): void {
+    const tables = Object.keys(this.tables).filter((table) => schema.tables.has(table));
+    const cache = new RowCache(schema, new Map(tables.map((table) => [table, this.columnsOf(schema, table)])));
+    if (this.cache !== undefined) cache.adopt(this.cache);
+    this.cache = cache;
+    this.schema = schema;
+    this.forget();
+  }
+
+  private columnsOf(schema: DatabaseSchema, table: string): string[] {
+    const known = schema.tables.get(table)?.columns ?? new Map<string, unknown>();
+    const all = [...known.keys()].filter((column) => !column.startsWith('_'));
+    return this.tables[table]?.columns?.filter((column) => known.has(column)) ?? all;
+  }
+
+  private requestOf(schema: DatabaseSchema, name: string, where: readonly Condition[] | undefined): object {
+    const table = schema.tables.get(name);
+    const columns = this.columnsOf(schema, name);
+    if (where === undefined || table === undefined || this.method === 'monitor') return { columns };
+    return { columns, where: encodeConditions(table, where) };
+  }
+}
+
+function asReply(result: unknown): [found: boolean, txnId: Uuid, updates: unknown] {
+  if (!Array.isArray(result) || result.length !== 3 || typeof result[0] !== 'boolean') {
+    throw new ProtocolError('the answer to monitor_cond_since is not [found, last-txn-id, updates]');
+  }
+  return [result[0], asTxnId(result[1]), result[2]];
+}
+
+function asTxnId(json: unknown): Uuid {
+  if (!isUuid(json)) throw new ProtocolError('a last-txn-id is not a uuid');
+  return json;
+}

@@ -1,0 +1,199 @@
+// What a client does on one connection, the state machine of OVS's lib/ovsdb-cs.c: look at the server's own database to
+// see whether it will do, then start or resume the monitors, then watch both. It ends with its connection.
+
+import type { Connection } from './connection';
+import type { OvsdbError } from './errors';
+import { NotConnected, ProtocolError, UnknownDatabase, UnknownMethod } from './errors';
+import { MONITOR_METHODS, type Monitor, type MonitorMethod } from './monitor';
+import { RowCache } from './row-cache';
+import type { StoredRow } from './rows';
+import { parseSchema, type DatabaseSchema } from './schema';
+import { refusal, SERVER_DATABASE_COLUMNS, type ServerDatabase, type ServerDemands } from './server-database';
+
+export type SessionState =
+  | 'server-schema-requested' // what does _Server look like?
+  | 'server-monitor-requested' // what does it say of our database?
+  | 'data-schema-requested' // only where _Server is missing, or took our monitors away
+  | 'data-monitor-requested' // all monitors asked for, not all answered
+  | 'monitoring'; // ready
+
+export interface SessionListener {
+  onState(state: SessionState): void;
+  /** The server's row for our database came or changed, and the server will do. */
+  onServer(row: StoredRow<ServerDatabase>): void;
+  onReady(schema: DatabaseSchema): void;
+  /** The session cannot go on: the connection is to be closed. */
+  onFailed(error: OvsdbError): void;
+}
+
+export interface SessionOptions {
+  readonly database: string;
+  readonly demands: ServerDemands;
+  readonly monitors: () => Iterable<Monitor>;
+}
+
+const SERVER_DATABASE = '_Server';
+const SERVER_MONITOR_ID = '_Server';
+/** Every server that has _Server knows monitor_cond. */
+const SERVER_DIALECT = 2;
+
+export class Session {
+  private state: SessionState = 'server-schema-requested';
+  private server: RowCache | undefined;
+  private row: StoredRow<ServerDatabase> | undefined;
+  private schema: DatabaseSchema | undefined;
+  private method: MonitorMethod = 'monitor_cond_since';
+  /** Counts the starts of the data monitors: answers that belong to an earlier one are passed over. */
+  private round = 0;
+  private unanswered = 0;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly options: SessionOptions,
+    private readonly listener: SessionListener,
+  ) {}
+
+  /** The connection is open. */
+  start(): void {
+    this.listener.onState(this.state);
+    this.ask('get_schema', [SERVER_DATABASE], (error, schema) => {
+      if (error instanceof UnknownDatabase) this.requestDataSchema();
+      else if (error) this.listener.onFailed(error);
+      else this.requestServerMonitor(parseSchema(schema));
+    });
+  }
+
+  /** Starts a monitor on a connection that is past the look at the server; else it starts with the others. */
+  addMonitor(monitor: Monitor): void {
+    const hasBegun = this.state === 'data-monitor-requested' || this.state === 'monitoring';
+    if (hasBegun && this.schema !== undefined) this.beginMonitor(monitor, this.schema);
+  }
+
+  handleUpdate(method: string, params: readonly unknown[]): void {
+    const [id] = params;
+    if (id === SERVER_MONITOR_ID) {
+      if (method === 'monitor_canceled') throw new ProtocolError('the server cancelled the monitor of _Server');
+      this.server?.apply(SERVER_DIALECT, params[1]);
+      this.judge();
+      return;
+    }
+    for (const monitor of this.options.monitors()) {
+      if (monitor.id !== id) continue;
+      if (method === 'monitor_canceled') this.requestDataSchema();
+      else monitor.handleUpdate(params);
+    }
+  }
+
+  private enter(state: SessionState): void {
+    if (this.state === state) return;
+    this.state = state;
+    this.listener.onState(state);
+  }
+
+  /** A request whose handler may throw ProtocolError: the answer is then what is wrong. */
+  private ask(method: string, params: unknown[], handler: (error: OvsdbError | undefined, result: unknown) => void) {
+    this.connection.request(method, params, handler);
+  }
+
+  private requestServerMonitor(schema: DatabaseSchema): void {
+    const known = schema.tables.get('Database')?.columns;
+    if (known === undefined) throw new ProtocolError('_Server has no table Database');
+    const columns = SERVER_DATABASE_COLUMNS.filter((column) => known.has(column));
+    this.server = new RowCache(schema, new Map([['Database', columns]]));
+    this.enter('server-monitor-requested');
+    // An old server does not know it, and then closes connections instead; the answer does not matter.
+    this.ask('set_db_change_aware', [true], () => {});
+    const params = [SERVER_DATABASE, SERVER_MONITOR_ID, { Database: [{ columns }] }];
+    this.ask('monitor_cond', params, (error, updates) => {
+      if (error) {
+        this.listener.onFailed(error);
+        return;
+      }
+      this.server?.replace(SERVER_DIALECT, updates);
+      this.judge();
+    });
+  }
+
+  /** Holds the server's row against what we need; a new one, or a new schema in it, starts the monitors (again). */
+  private judge(): void {
+    const rows = [...(this.server?.rows('Database').values() ?? [])] as unknown as Array<StoredRow<ServerDatabase>>;
+    const row = rows.find(({ name }) => name === this.options.database);
+    const reason = refusal(row, this.options.demands);
+    if (row === undefined || reason !== undefined) {
+      this.listener.onFailed(new NotConnected(reason ?? 'no database'));
+      return;
+    }
+    const before = this.row;
+    this.row = row;
+    this.listener.onServer(row);
+    if (before?.schema === row.schema && before?._uuid === row._uuid) return;
+    // The row's uuid is the database's generation: with a new one it was removed and added again.
+    if (before !== undefined) this.forgetAll();
+    this.beginData(parseSchema(parseJson(row.schema ?? '')));
+  }
+
+  private requestDataSchema(): void {
+    this.forgetAll();
+    this.round += 1;
+    const { round } = this;
+    this.enter('data-schema-requested');
+    this.ask('get_schema', [this.options.database], (error, schema) => {
+      if (round !== this.round) return;
+      if (error) this.listener.onFailed(error);
+      else this.beginData(parseSchema(schema));
+    });
+  }
+
+  private forgetAll(): void {
+    for (const monitor of this.options.monitors()) monitor.forget();
+  }
+
+  private beginData(schema: DatabaseSchema): void {
+    if (schema.name !== this.options.database) throw new ProtocolError(`the schema is that of ${schema.name}`);
+    this.schema = schema;
+    this.round += 1;
+    this.unanswered = 0;
+    this.enter('data-monitor-requested');
+    for (const monitor of this.options.monitors()) this.beginMonitor(monitor, schema);
+    this.becomeReadyIfDone();
+  }
+
+  private beginMonitor(monitor: Monitor, schema: DatabaseSchema): void {
+    const { round, method } = this;
+    this.unanswered += 1;
+    const params = monitor.begin(method, schema);
+    const { id } = monitor;
+    this.ask(method, params, (error, result) => {
+      if (round !== this.round) return;
+      this.unanswered -= 1;
+      if (error instanceof UnknownMethod) this.fallBack(method, monitor, schema, error);
+      else if (error) this.listener.onFailed(error);
+      else if (monitor.id === id) monitor.handleReply(result);
+      this.becomeReadyIfDone();
+    });
+  }
+
+  private fallBack(refused: MonitorMethod, monitor: Monitor, schema: DatabaseSchema, error: OvsdbError): void {
+    const next = MONITOR_METHODS[MONITOR_METHODS.indexOf(refused) + 1];
+    if (next === undefined) {
+      this.listener.onFailed(error);
+      return;
+    }
+    this.method = next;
+    this.beginMonitor(monitor, schema);
+  }
+
+  private becomeReadyIfDone(): void {
+    if (this.unanswered > 0 || this.state !== 'data-monitor-requested' || this.schema === undefined) return;
+    this.enter('monitoring');
+    this.listener.onReady(this.schema);
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ProtocolError('the schema in _Server is not JSON', { cause: error });
+  }
+}
