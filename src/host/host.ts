@@ -159,6 +159,8 @@ export interface PortRequest {
   readonly containerPort: number;
   /** Where the IPv6 proxy (and whoever reaches the socket itself) is sent. */
   readonly locator: Ipv4;
+  /** True where it was published before and is bound again after a restart: one that is still held is waited for (2 s). */
+  readonly rebind?: boolean;
 }
 
 /** A port that the agent holds by having bound it. */

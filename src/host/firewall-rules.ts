@@ -1,0 +1,193 @@
+// The table `inet daolinet` as text for `nft -f`. Pure: the wanted state in, a transaction out. Rules never change while the
+// agent runs; published ports are elements of maps, so that adding one costs the same with ten of them and ten thousand.
+
+import { cidrHolds, formatCidr, formatIpv4, type Cidr } from '../base/addresses';
+import type { FirewallConfig, PublishedEndpoint, PublishedPort } from './host';
+
+export const TABLE = 'inet daolinet';
+
+/** The elements that one endpoint (or all of them) has in the maps and sets of the table: object, key, value. */
+interface Element {
+  readonly object: 'published' | 'published_at' | 'pool_clients';
+  readonly key: string;
+  /** Empty for a set. */
+  readonly value: string;
+}
+
+function portElement(endpoint: PublishedEndpoint, port: PublishedPort): Element {
+  const key = `${port.protocol} . ${port.hostPort}`;
+  const value = `${formatIpv4(endpoint.locator)} . ${port.containerPort}`;
+  return port.hostIp === undefined
+    ? { object: 'published', key, value }
+    : { object: 'published_at', key: `${formatIpv4(port.hostIp)} . ${key}`, value };
+}
+
+/** Without those that lie in another one: an interval set takes no overlap. */
+function widest(pools: readonly Cidr[]): Cidr[] {
+  return [...pools]
+    .sort((a, b) => a.prefix - b.prefix)
+    .reduce<Cidr[]>((kept, pool) => (kept.some((wide) => cidrHolds(wide, pool.base)) ? kept : [...kept, pool]), []);
+}
+
+function elementsOf(endpoint: PublishedEndpoint | undefined): Element[] {
+  if (endpoint === undefined || endpoint.ports.length === 0) return [];
+  const locator = formatIpv4(endpoint.locator);
+  const ports = new Map(
+    endpoint.ports.map((port) => [identity(portElement(endpoint, port)), portElement(endpoint, port)]),
+  );
+  return [
+    ...ports.values(),
+    ...widest(endpoint.tenantPools).map((pool): Element => ({
+      object: 'pool_clients',
+      key: `${locator} . ${formatCidr(pool)}`,
+      value: '',
+    })),
+  ];
+}
+
+const identity = ({ object, key }: Element): string => `${object} ${key}`;
+const sameElement = (a: Element | undefined, b: Element): boolean => a !== undefined && a.value === b.value;
+
+/** What names a published port on the host, to tell two that are the same. */
+export function publishedKeys(endpoint: PublishedEndpoint): string[] {
+  return endpoint.ports.map((port) => identity(portElement(endpoint, port)));
+}
+
+/** The commands that turn the elements of one endpoint from `before` to `after`; empty where nothing changes. */
+export function buildChange(before: PublishedEndpoint | undefined, after: PublishedEndpoint | undefined): string {
+  const old = new Map(elementsOf(before).map((element) => [identity(element), element]));
+  const wanted = new Map(elementsOf(after).map((element) => [identity(element), element]));
+  const command = (verb: string, { object, key, value }: Element): string =>
+    `${verb} element ${TABLE} ${object} { ${key}${verb === 'add' && value !== '' ? ` : ${value}` : ''} }`;
+  return [
+    ...[...old].filter(([id, element]) => !sameElement(wanted.get(id), element)).map(([, e]) => command('delete', e)),
+    ...[...wanted].filter(([id, element]) => !sameElement(old.get(id), element)).map(([, e]) => command('add', e)),
+  ].join('\n');
+}
+
+export function buildBridges(names: readonly string[]): string {
+  return [
+    `flush set ${TABLE} docker_bridges`,
+    ...(names.length === 0 ? [] : [`add element ${TABLE} docker_bridges { ${names.map(quote).join(', ')} }`]),
+  ].join('\n');
+}
+
+const quote = (name: string): string => `"${name}"`;
+
+function elements(list: readonly string[]): string {
+  return list.length === 0 ? '' : `\n    elements = { ${list.join(', ')} }`;
+}
+
+function buildObjects(config: FirewallConfig, all: readonly Element[]): string {
+  const of = (object: Element['object']): string =>
+    elements(all.filter((e) => e.object === object).map((e) => (e.value === '' ? e.key : `${e.key} : ${e.value}`)));
+  const closed = config.closedPorts.map(({ protocol, port }) => `${protocol} . ${port}`);
+  return `
+  set locator_blocks {
+    type ipv4_addr; flags interval;${elements(config.locatorBlocks.map(formatCidr))}
+  }
+  set docker_bridges {
+    type ifname;${elements(config.dockerBridges.map(quote))}
+  }
+  set closed_ports {
+    type inet_proto . inet_service;${elements(closed)}
+  }
+  # locator . pool: clients whose addresses the endpoint would look for in its own tenant
+  set pool_clients {
+    type ipv4_addr . ipv4_addr; flags interval;${of('pool_clients')}
+  }
+  map published {
+    type inet_proto . inet_service : ipv4_addr . inet_service;${of('published')}
+  }
+  map published_at {
+    type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service;${of('published_at')}
+  }
+  counter locator_back_door { }
+  counter loopback_forged { }
+  counter locator_forged { }
+  counter docker_bridge_refused { }
+  counter closed_port_refused { }`;
+}
+
+/** Published ports: from the host's addresses to the endpoint's locator. */
+function buildNat(hostInterface: string, hostAddress: string): string {
+  const translate = `
+    fib daddr type != local return
+    dnat ip to ip daddr . meta l4proto . th dport map @published_at
+    dnat ip to meta l4proto . th dport map @published`;
+  return `
+  chain prerouting_nat {
+    type nat hook prerouting priority dstnat; policy accept;
+    # A neighbour may not reach what is published to the host itself; the host's own packets pass the output hook.
+    ip daddr 127.0.0.0/8 return${translate}
+  }
+  chain output_nat {
+    type nat hook output priority -100; policy accept;${translate}
+  }
+  chain postrouting_nat {
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname ${hostInterface} ip saddr 127.0.0.0/8 snat ip to ${hostAddress}
+    oifname ${hostInterface} iifname ${hostInterface} snat ip to ${hostAddress}
+    oifname ${hostInterface} ip daddr . ip saddr @pool_clients snat ip to ${hostAddress}
+    oifname != { "lo", ${hostInterface} } ip saddr @locator_blocks masquerade
+  }`;
+}
+
+/** What may pass to and from locators besides. An accept ends our chain only: those of others are still asked. */
+function buildFilter(hostInterface: string, locatorRange: string): string {
+  return `
+  chain prerouting_raw {
+    type filter hook prerouting priority raw; policy accept;
+    # route_localnet is on here: nothing on the wire has a loopback address
+    iifname ${hostInterface} ip daddr 127.0.0.0/8 counter name loopback_forged drop
+    iifname ${hostInterface} ip saddr 127.0.0.0/8 counter name loopback_forged drop
+  }
+  chain forward {
+    type filter hook forward priority filter - 5; policy accept;
+    oifname ${hostInterface} jump to_locators
+    iifname ${hostInterface} jump from_locators
+  }
+  chain to_locators {
+    ct state established,related accept
+    ct status dnat accept
+    counter name locator_back_door drop
+  }
+  chain from_locators {
+    meta nfproto ipv6 drop
+    ip saddr != @locator_blocks counter name locator_forged drop
+    ct state established,related accept
+    ip daddr ${locatorRange} counter name locator_back_door drop
+    ct status dnat accept
+    oifname @docker_bridges counter name docker_bridge_refused drop
+  }
+  chain input {
+    type filter hook input priority filter - 5; policy accept;
+    iifname ${hostInterface} ct state new meta l4proto . th dport @closed_ports counter name closed_port_refused drop
+  }
+  chain output {
+    type filter hook output priority filter - 5; policy accept;
+    # conf/all/send_redirects would send them although they are off for this interface
+    oifname ${hostInterface} icmp type redirect drop
+  }`;
+}
+
+/** One transaction that replaces whatever the table was. */
+export function buildTable(config: FirewallConfig, published: Iterable<PublishedEndpoint>): string {
+  const all = [...published].flatMap(elementsOf);
+  const hostInterface = quote(config.hostInterface);
+  return `add table ${TABLE}
+delete table ${TABLE}
+table ${TABLE} {${buildObjects(config, all)}
+${buildNat(hostInterface, formatIpv4(config.hostAddress))}
+${buildFilter(hostInterface, formatCidr(config.locatorRange))}
+}
+`;
+}
+
+/** The words of a listing, in an order of their own: the kernel lists the elements of a map as it pleases. */
+export function canonicalListing(listing: string): string {
+  return listing
+    .split(/[\s,{}]+/)
+    .sort()
+    .join(' ');
+}

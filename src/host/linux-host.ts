@@ -1,0 +1,60 @@
+// The host as it is: puts the parts behind the face `Host` together and owns their helper processes.
+
+import type { Clock } from '../base/clock';
+import type { Logger } from '../base/logger';
+import { CoProcessSession, type Dialogue } from './co-process-session';
+import { ipBatchDialogue, shellDialogue } from './dialogues';
+import { NftFirewall } from './firewall';
+import type { Host } from './host';
+import { ProcKernelSettings } from './kernel-settings';
+import { LinkDeletions } from './link-deletions';
+import { KernelLinks } from './links';
+import { SocketPortReservations } from './port-reservations';
+import { RuleWatcher } from './rule-watcher';
+import type { Runner } from './runner';
+import type { SysctlFiles } from './sysctl-files';
+
+export interface LinuxHostOptions {
+  readonly runner: Runner;
+  readonly sysctl: SysctlFiles;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** 0 (included) to 1 (excluded). */
+  readonly random: () => number;
+}
+
+/** conntrack reads the whole table of connections, and iptables may wait for a lock. */
+const SLOW_MS = 15_000;
+
+/** Constructs only; start() starts the helper processes. */
+export function createLinuxHost({ runner, sysctl, clock, logger, random }: LinuxHostOptions): Host {
+  const session = (dialogue: Dialogue, timeoutMs?: number): CoProcessSession =>
+    new CoProcessSession({ runner, clock, dialogue, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
+  // What a container's start waits for is kept apart from what may take long.
+  const ip = session(ipBatchDialogue);
+  const shell = session(shellDialogue);
+  const deletingIp = session(ipBatchDialogue, SLOW_MS);
+  const filterShell = session(shellDialogue, SLOW_MS);
+  const sessions = [ip, shell, deletingIp, filterShell];
+
+  const deletions = new LinkDeletions(deletingIp, logger);
+  const firewall = new NftFirewall(filterShell, logger);
+  const watcher = new RuleWatcher({ runner, clock, logger, random, rules: firewall });
+  const ports = new SocketPortReservations(clock);
+  return {
+    links: new KernelLinks({ ip, shell }, deletions, sysctl),
+    kernel: new ProcKernelSettings(shell, sysctl),
+    firewall,
+    ports,
+    async start() {
+      await Promise.all(sessions.map((each) => each.start()));
+      watcher.start();
+    },
+    async stop() {
+      await watcher.stop();
+      await deletions.done();
+      await ports.stop();
+      await Promise.all(sessions.map((each) => each.stop()));
+    },
+  };
+}

@@ -1,0 +1,18 @@
+// A port of the host that is held by having bound it, and where what comes to it goes.
+
+import type { Ipv4 } from '../base/addresses';
+
+export interface PortBinding {
+  /** An IPv4 or IPv6 address of the host, "0.0.0.0" or "::" (which is IPv6 only). */
+  readonly address: string;
+  /** 0 for any free one. */
+  readonly port: number;
+  /** May change while the port is held, when the container gets another locator. */
+  readonly target: { locator: Ipv4; port: number };
+}
+
+export interface BoundPort {
+  readonly port: number;
+  /** Ends the proxied connections with it. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,160 @@
+// Notices within a second that somebody took our rules away (a firewall reload, a restart of dockerd) and has them put back.
+// `nft monitor` tells of every change to nftables, iptables' nft flavour included; the legacy flavour has to be looked at.
+
+import { Backoff } from '../base/backoff';
+import type { Clock } from '../base/clock';
+import { messageOf } from '../base/errors';
+import type { Logger } from '../base/logger';
+import type { CoProcess, Runner } from './runner';
+
+/** What the watcher watches over. */
+export interface WatchedRules {
+  /** Puts back what is missing; how many things that were. */
+  repair(): Promise<number>;
+  /** The same for what `nft monitor` does not see, cheap enough for every second. */
+  repairLegacy(): Promise<number>;
+}
+
+export interface RuleWatcherOptions {
+  readonly runner: Runner;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly random: () => number;
+  readonly rules: WatchedRules;
+}
+
+// The monitor does not read its standard input, so it would outlive us: a shell beside it does, and ends it.
+const MONITOR = `exec 3<&0
+nft monitor </dev/null 3<&- & monitor=$!
+{ read -r line <&3; kill $monitor; } >/dev/null 2>&1 & guard=$!
+exec 3<&-
+wait $monitor
+kill $guard 2>/dev/null`;
+
+const SETTLE_MS = 50;
+const LEGACY_MS = 1000;
+const FULL_MS = 60_000;
+const MAX_PAUSE_MS = 30_000;
+const CALM_MS = 60_000;
+const MAX_LINE = 65_536;
+
+/** Whether a line of `nft monitor` can mean that a rule of ours is gone, or that a chain appeared that needs one. */
+export function concernsUs(line: string): boolean {
+  if (/^delete (table|chain|rule|set|map|element|counter) inet daolinet\b/.test(line)) return true;
+  if (/^delete (table|chain|rule) ip filter\b/.test(line)) return /table|DOCKER-USER|FORWARD/.test(line);
+  return /^(add|create|insert|replace) (chain|rule) ip filter (FORWARD|DOCKER-USER)\b/.test(line);
+}
+
+export class RuleWatcher {
+  private monitor: CoProcess | undefined;
+  private readonly cancels = new Map<string, () => void>();
+  private readonly repairs: Backoff;
+  private readonly restarts: Backoff;
+  private running = false;
+  private repairing: Promise<void> | undefined;
+  private tail = '';
+  /** Somebody who takes our rules away again and again is met ever more slowly, never in a busy loop. */
+  private pauseMs = SETTLE_MS;
+
+  constructor(private readonly options: RuleWatcherOptions) {
+    this.repairs = new Backoff(SETTLE_MS, MAX_PAUSE_MS, options.random);
+    this.restarts = new Backoff(1000, 60_000, options.random);
+  }
+
+  /** Idempotent. */
+  start(): void {
+    if (this.running) return;
+    this.running = true;
+    this.startMonitor();
+    this.schedule('legacy', LEGACY_MS, () => this.checkLegacy());
+    this.schedule('full', FULL_MS, () => this.checkFully());
+  }
+
+  /** Idempotent; resolves when no repair is under way. */
+  async stop(): Promise<void> {
+    this.running = false;
+    for (const cancel of this.cancels.values()) cancel();
+    this.cancels.clear();
+    this.monitor?.end();
+    this.monitor = undefined;
+    await this.repairing;
+  }
+
+  private startMonitor(): void {
+    this.tail = '';
+    this.monitor = this.options.runner.spawn('sh', ['-c', MONITOR], {
+      onStdout: (text) => this.readEvents(text),
+      onStderr: () => undefined,
+      onExit: (reason) => this.monitorEnded(reason),
+    });
+  }
+
+  /** It ends by itself where it cannot keep up with the kernel: what it missed is found by a check. */
+  private monitorEnded(reason: string): void {
+    if (!this.running) return;
+    this.options.logger.debug('nft monitor ended, starting it again', { reason });
+    this.schedule('monitor', this.restarts.nextMs(), () => {
+      this.startMonitor();
+      this.wake();
+    });
+  }
+
+  private readEvents(text: string): void {
+    const lines = (this.tail + text).split('\n');
+    this.tail = (lines.pop() ?? '').slice(0, MAX_LINE);
+    if (lines.some(concernsUs)) this.wake();
+  }
+
+  /** Many events come together: one check serves all of them. */
+  private wake(): void {
+    if (!this.cancels.has('repair')) this.schedule('repair', this.pauseMs, () => this.check('repair'));
+  }
+
+  private checkLegacy(): void {
+    this.schedule('legacy', LEGACY_MS, () => this.checkLegacy());
+    this.check('repairLegacy');
+  }
+
+  private checkFully(): void {
+    this.schedule('full', FULL_MS, () => this.checkFully());
+    this.restarts.succeeded();
+    this.check('repair');
+  }
+
+  /** A minute without anything to put back: whoever fought with us has ended. */
+  private calm(): void {
+    this.repairs.succeeded();
+    this.pauseMs = SETTLE_MS;
+  }
+
+  private check(how: keyof WatchedRules): void {
+    if (this.repairing !== undefined) {
+      if (how === 'repair') this.wake();
+      return;
+    }
+    this.repairing = this.repair(how).finally(() => (this.repairing = undefined));
+  }
+
+  private async repair(how: keyof WatchedRules): Promise<void> {
+    const { rules, logger } = this.options;
+    try {
+      const count = await rules[how]();
+      if (count === 0) return;
+      this.pauseMs = this.repairs.nextMs();
+      this.cancels.get('calm')?.();
+      this.schedule('calm', CALM_MS, () => this.calm());
+      logger.warn('rules of the packet filter had been removed by another program: put back', { count });
+    } catch (error) {
+      logger.error('the rules of the packet filter cannot be put back', { reason: messageOf(error) });
+    }
+  }
+
+  private schedule(key: string, ms: number, callback: () => void): void {
+    if (!this.running) return;
+    const cancel = this.options.clock.after(ms, () => {
+      this.cancels.delete(key);
+      callback();
+    });
+    this.cancels.set(key, cancel);
+  }
+}
