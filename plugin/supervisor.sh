@@ -1,0 +1,172 @@
+#!/bin/sh
+# Process 1 of the managed plugin. Keeps running: the ovsdb-server of the directory, daolinetd, and, where the host has no
+# Open vSwitch, the plugin's own. Each is restarted alone when it dies, so a crash of one leaves the others as they are.
+# It decides nothing about networks; that is daolinetd's work.
+set -u
+
+STATE=/data                # survives restarts and upgrades of the plugin
+RUN=/run/daolinet          # sockets of this plugin alone
+HOST_RUN=/host/run         # the host's /run
+SCHEMAS=/usr/share
+STEADY_SECONDS=10          # who ran this long did not die of its start
+AGENT_GRACE=4              # seconds between TERM and KILL; together below the 10 s that Docker grants
+OVS_GRACE=2
+
+say() { echo "supervisor: $*" >&2; }
+
+# uptime_seconds: into $now, without starting a process.
+uptime_seconds() {
+  read -r now _ </proc/uptime
+  now=${now%.*}
+}
+
+# next_delay DELAY: the pause before the following restart, into $delay. The first restart is at once.
+next_delay() {
+  case $1 in 0) delay=0.2 ;; 0.2) delay=0.5 ;; 0.5) delay=1 ;; 1) delay=2 ;; *) delay=5 ;; esac
+}
+
+# keep NAME GRACE COMMAND...: runs COMMAND, again whenever it ends, until TERM; then ends it, with KILL after GRACE seconds.
+keep() {
+  name=$1 grace=$2
+  shift 2
+  child='' stopping='' delay=0
+  trap 'stopping=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
+  while [ -z "$stopping" ]; do
+    uptime_seconds
+    started=$now
+    "$@" &
+    child=$!
+    [ -z "$stopping" ] || { kill -TERM "$child"; break; } # TERM came before $child was known
+    status=0
+    wait "$child" || status=$?
+    [ -z "$stopping" ] || break
+    uptime_seconds
+    [ $((now - started)) -lt $STEADY_SECONDS ] || delay=0
+    say "$name ended (status $status); it starts again in $delay s"
+    if [ "$delay" != 0 ]; then
+      sleep "$delay" &
+      child=$!
+      wait "$child"
+    fi
+    next_delay "$delay"
+  done
+  end_child "$grace"
+}
+
+# end_child GRACE: waits for $child, which was sent TERM, and kills it when it takes longer than GRACE seconds.
+end_child() {
+  [ -n "$child" ] || return 0
+  (sleep "$1" && kill -KILL "$child") 2>/dev/null &
+  watchdog=$!
+  while kill -0 "$child" 2>/dev/null; do wait "$child"; done
+  kill "$watchdog" 2>/dev/null
+}
+
+# prepare_database FILE SCHEMA: makes FILE, or converts it to SCHEMA, keeping what was there in FILE.before.
+prepare_database() {
+  if [ ! -s "$1" ]; then
+    rm -f "$1"
+    ovsdb-tool create "$1" "$2"
+    return
+  fi
+  [ "$(ovsdb-tool needs-conversion "$1" "$2")" = yes ] || return 0
+  say "converting $1 from version $(ovsdb-tool db-version "$1") to $(ovsdb-tool schema-version "$2")"
+  cp "$1" "$1.before.new" && mv "$1.before.new" "$1.before" && ovsdb-tool convert "$1" "$2"
+}
+
+# serve_database FILE SCHEMA NAME OPTION...: becomes the ovsdb-server of FILE.
+serve_database() {
+  file=$1 schema=$2 name=$3
+  shift 3
+  prepare_database "$file" "$schema" || { say "cannot use $file; see the line above"; exit 1; }
+  exec ovsdb-server "$file" "$@" --unixctl="$RUN/$name.ctl" --no-chdir \
+    -vconsole:info -vsyslog:off -vfile:off 2>&1
+}
+
+directory() {
+  serve_database $STATE/directory.db $SCHEMAS/daolinet/directory.ovsschema directory \
+    --remote=punix:$RUN/directory.sock
+}
+
+switch_database() {
+  serve_database $STATE/ovs/conf.db $SCHEMAS/openvswitch/vswitch.ovsschema switch \
+    --remote=punix:/run/openvswitch/db.sock --remote=db:Open_vSwitch,Open_vSwitch,manager_options
+}
+
+switch() {
+  ovs-vsctl --timeout=5 --no-wait init || exit 1
+  exec ovs-vswitchd unix:/run/openvswitch/db.sock --pidfile=/run/openvswitch/ovs-vswitchd.pid --no-chdir \
+    -vconsole:info -vsyslog:off -vfile:off 2>&1
+}
+
+agent() { exec daolinetd /usr/lib/daolinet/daolinetd.cjs; }
+
+# choose_ovs: makes DAOLINET_OVS host or plugin. `auto` decides once, at the first start, and stays with it: at boot Docker
+# can be up before the host's Open vSwitch, and a second one must not take over then.
+choose_ovs() {
+  case ${DAOLINET_OVS:=auto} in
+    host | plugin) ;;
+    auto)
+      DAOLINET_OVS=''
+      [ ! -f $STATE/ovs-of ] || read -r DAOLINET_OVS <$STATE/ovs-of
+      if [ "$DAOLINET_OVS" != host ] && [ "$DAOLINET_OVS" != plugin ]; then
+        DAOLINET_OVS=plugin
+        [ ! -S $HOST_RUN/openvswitch/db.sock ] || DAOLINET_OVS=host
+        echo $DAOLINET_OVS >$STATE/ovs-of.new && mv $STATE/ovs-of.new $STATE/ovs-of
+      fi
+      ;;
+    *) return ;; # daolinetd refuses the value by name
+  esac
+  export DAOLINET_OVS
+}
+
+# place_ovs_sockets: /run/openvswitch is the host's or our own, so that nobody else needs to know whose OVS it is.
+place_ovs_sockets() {
+  rm -rf /run/openvswitch
+  if [ "$DAOLINET_OVS" = plugin ]; then
+    mkdir -p -m 755 /run/openvswitch $STATE/ovs
+  else
+    ln -s $HOST_RUN/openvswitch /run/openvswitch
+  fi
+}
+
+# stop: daolinetd first, while what it writes to is still there.
+stop() {
+  trap '' TERM
+  kill -TERM "$agent" 2>/dev/null
+  wait "$agent"
+  # shellcheck disable=SC2086
+  kill -TERM $servers 2>/dev/null
+  # shellcheck disable=SC2086
+  wait $servers
+  exit 0
+}
+
+mkdir -p -m 700 $RUN
+chmod 700 $RUN
+choose_ovs
+place_ovs_sockets
+
+servers='' agent=''
+trap stop TERM
+keep 'ovsdb-server of the directory' $OVS_GRACE directory &
+servers=$!
+if [ "$DAOLINET_OVS" = plugin ]; then
+  say "no Open vSwitch runs on this host; using the plugin's own, which stops with the plugin"
+  keep 'ovsdb-server of the switch' $OVS_GRACE switch_database &
+  servers="$servers $!"
+  keep ovs-vswitchd $OVS_GRACE switch &
+  servers="$servers $!"
+fi
+keep daolinetd $AGENT_GRACE agent &
+agent=$!
+
+# The waits reap orphans, too. A keeper that is gone (out of memory, say) is no reason to go on half supervised: Docker
+# starts a plugin again whose process 1 has ended.
+while :; do
+  sleep 10 &
+  wait $!
+  for keeper in $agent $servers; do
+    kill -0 "$keeper" 2>/dev/null || { say "a keeper was killed; starting the plugin anew"; exit 1; }
+  done
+done

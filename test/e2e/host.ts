@@ -1,0 +1,292 @@
+// An emulated host for end-to-end tests: its own network, Docker engine, Open vSwitch (userspace datapath) and plugin,
+// installed from a registry, and beside it a network namespace, "outside", that stands for the internet. Nothing of this
+// machine's own Docker, Open vSwitch or network is touched, and `stop()` leaves nothing behind.
+//
+//   outside 198.51.100.1 ──── 198.51.100.10 eth0 host: dockerd, OVS, plugin
+//   (and 203.0.113.7)                            default route to outside; outside has no route back to any container
+
+import { execFile } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import * as http from 'node:http';
+import * as path from 'node:path';
+import { promisify } from 'node:util';
+import { Namespace, waitFor, type BackgroundCommand, type CommandOptions, type CommandResult } from './namespace';
+
+export { waitFor } from './namespace';
+
+/** The plugin's name once installed; `-d daolinet` and `-d daolinet/daolinet:latest` are both its driver. */
+export const PLUGIN = 'daolinet/daolinet:latest';
+/** What the host installs the plugin from. */
+export const REGISTRY = '127.0.0.1:5000';
+export const REMOTE_PLUGIN = `${REGISTRY}/${PLUGIN}`;
+/** The image of the test containers: busybox and iperf3. */
+export const IMAGE = 'busybox';
+export const HOST_ADDRESS = '198.51.100.10';
+export const OUTSIDE_ADDRESS = '198.51.100.1';
+/** A second address of "outside", which is nobody's neighbour. */
+export const INTERNET_ADDRESS = '203.0.113.7';
+
+export interface HostOptions {
+  /** The engine: 20.10 is this machine's (Debian 12), 28 that of Debian testing, with all other programs from there. */
+  readonly docker?: '20.10' | '28';
+  /** Settings of the plugin at its installation, such as `{ DAOLINET_IDLE_TIMEOUT: '2' }`. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Without it (false) the host has no plugin yet; `installPlugin()` does that. */
+  readonly plugin?: boolean;
+  /** Without it (false) no Open vSwitch runs on the host. */
+  readonly ovs?: boolean;
+}
+
+const BUILD_TIMEOUT_MS = 900_000;
+const LOG_LINES = 60;
+
+const NETWORK = `
+set -e
+ip netns add outside
+ip link add eth0 type veth peer name uplink netns outside
+ip addr add ${HOST_ADDRESS}/24 dev eth0
+ip link set eth0 up
+ip -n outside link set lo up
+ip -n outside addr add ${INTERNET_ADDRESS}/32 dev lo
+ip -n outside addr add ${OUTSIDE_ADDRESS}/24 dev uplink
+ip -n outside link set uplink up
+ip route add default via ${OUTSIDE_ADDRESS}
+`;
+
+const OVS_DATABASE = '/etc/openvswitch/conf.db';
+const OVS_SOCKET = '/run/openvswitch/db.sock';
+
+async function runScript(name: string): Promise<string> {
+  const { stdout } = await promisify(execFile)('bash', [path.join(__dirname, name)], { timeout: BUILD_TIMEOUT_MS });
+  return stdout.trim();
+}
+
+/** Builds the plugin from the sources as they are. Returns the folder of a registry that has it; quick when it is there. */
+export function buildPlugin(): Promise<string> {
+  return runScript('build-plugin.sh');
+}
+
+/** Starts a host, ready for `docker network create -d daolinet`. Nothing stays behind when that fails. */
+export async function startHost(options: HostOptions = {}): Promise<Host> {
+  const registry = await buildPlugin();
+  const root = options.docker === '28' ? await runScript('testing-userland.sh') : undefined;
+  const namespace = Namespace.create('host-a', root);
+  const host = new Host(namespace, options);
+  try {
+    cpSync(registry, path.join(namespace.folder, 'registry'), { recursive: true });
+    await host.boot();
+    await host.exec('sh', ['-s', IMAGE], { input: readFileSync(path.join(__dirname, 'image.sh')) });
+    if (options.plugin !== false) await host.installPlugin(options.settings);
+  } catch (error) {
+    const log = host.log();
+    await host.stop();
+    throw new Error(`the host did not start: ${(error as Error).message}\n${log}`, { cause: error });
+  }
+  return host;
+}
+
+export class Host {
+  private liveRestore = false;
+
+  /** Does nothing yet; `startHost` makes hosts. */
+  constructor(
+    private readonly namespace: Namespace,
+    private readonly options: HostOptions,
+  ) {}
+
+  /** Runs a command on the host. Fails, with what it said on standard error, when its exit code is not 0. */
+  async exec(command: string, args: readonly string[] = [], options?: CommandOptions): Promise<string> {
+    const result = await this.tryExec(command, args, options);
+    if (result.code === 0) return result.stdout.trimEnd();
+    throw new Error(`${command} ${args.join(' ')}: exit code ${result.code}: ${result.stderr || result.stdout}`);
+  }
+
+  /** Runs a command on the host, whatever its result. */
+  tryExec(command: string, args: readonly string[] = [], options?: CommandOptions): Promise<CommandResult> {
+    return this.namespace.run([command, ...args], options);
+  }
+
+  /** `docker ARGS` on the host. Fails with Docker's message. */
+  docker(...args: string[]): Promise<string> {
+    return this.exec('docker', args);
+  }
+
+  tryDocker(...args: string[]): Promise<CommandResult> {
+    return this.tryExec('docker', args);
+  }
+
+  /** A command of Open vSwitch on the host, such as `ovs('ovs-ofctl', 'dump-flows', 'br-int')`. */
+  ovs(command: string, ...args: string[]): Promise<string> {
+    return this.exec(command, args);
+  }
+
+  /** Runs a command in the namespace that stands for the internet. Fails like `exec`. */
+  outside(command: string, ...args: string[]): Promise<string> {
+    return this.exec(command, args, { netns: 'outside' });
+  }
+
+  tryOutside(command: string, ...args: string[]): Promise<CommandResult> {
+    return this.tryExec(command, args, { netns: 'outside' });
+  }
+
+  /** Runs a program of the host (tcpdump, ip, perl) in the network of a running container. Fails like `exec`. */
+  async inNetworkOf(container: string, command: string, ...args: string[]): Promise<string> {
+    const pid = await this.docker('inspect', '--format', '{{.State.Pid}}', container);
+    return this.exec('nsenter', [`--net=/proc/${pid}/ns/net`, command, ...args]);
+  }
+
+  /** A command that runs on the host (or "outside") beside the test; it ends with the host at the latest. */
+  background(command: readonly string[], netns?: 'outside'): BackgroundCommand {
+    return this.namespace.background(command, netns);
+  }
+
+  /** A path of the host, as this process can open it. */
+  path(inside: string): string {
+    return this.namespace.path(inside);
+  }
+
+  /** Process id of the agent, as the host numbers it; undefined while it does not run. */
+  agentPid(): number | undefined {
+    return this.namespace.processes('daolinetd')[0];
+  }
+
+  /** Ends the agent and waits until its successor runs. With SIGSTOP it only stands still, until SIGCONT. */
+  async killAgent(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const before = await waitFor('the agent', () => this.agentPid());
+    await this.exec('kill', [`-${signal.slice(3)}`, String(before)]);
+    if (signal === 'SIGSTOP' || signal === 'SIGCONT') return;
+    await waitFor('another agent', () => {
+      const now = this.agentPid();
+      return now !== undefined && now !== before;
+    });
+  }
+
+  /** Installs the plugin from the registry and enables it. */
+  async installPlugin(settings: Readonly<Record<string, string>> = {}): Promise<void> {
+    const pairs = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+    await this.docker('plugin', 'install', '--grant-all-permissions', '--alias', PLUGIN, REMOTE_PLUGIN, ...pairs);
+  }
+
+  /**
+   * Restarts the Docker engine. With `liveRestore` its containers and the plugin go on meanwhile; without it they stop,
+   * and those with a restart policy come back. With SIGKILL it dies as in a crash.
+   */
+  async restartDockerd(options: { liveRestore?: boolean; signal?: NodeJS.Signals } = {}): Promise<void> {
+    const { liveRestore = false, signal = 'SIGTERM' } = options;
+    if (liveRestore !== this.liveRestore) await this.setLiveRestore(liveRestore);
+    await this.namespace.stopDaemon('dockerd', signal);
+    await this.startDockerd();
+  }
+
+  /** Restarts ovs-vswitchd. With SIGKILL it dies as in a crash. */
+  async restartVswitchd(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    await this.namespace.stopDaemon('ovs-vswitchd', signal);
+    await this.startVswitchd();
+  }
+
+  /** Restarts the ovsdb-server of the switch. With SIGKILL it dies as in a crash. */
+  async restartOvsdb(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    await this.namespace.stopDaemon('ovsdb-server', signal);
+    await this.startOvsdb();
+  }
+
+  /** Power off and on: every process dies at once, interfaces and flows are gone, /run is empty, the disk is kept. */
+  async reboot(): Promise<void> {
+    await this.namespace.end();
+    await this.boot();
+  }
+
+  /** Ends the host and removes all that it was made of. Idempotent. */
+  async stop(): Promise<void> {
+    await this.namespace.end();
+    this.namespace.remove();
+  }
+
+  /** The last lines of each daemon's log; the agent's are in dockerd's. */
+  log(): string {
+    const folder = path.join(this.namespace.folder, 'log');
+    if (!existsSync(folder)) return '';
+    return readdirSync(folder)
+      .map((name) => {
+        const lines = readFileSync(path.join(folder, name), 'utf8').trimEnd().split('\n').slice(-LOG_LINES);
+        return `--- ${name}\n${lines.join('\n')}\n`;
+      })
+      .join('');
+  }
+
+  /** Starts namespaces and daemons; the host is off before. */
+  async boot(): Promise<void> {
+    await this.namespace.start();
+    await this.exec('sh', ['-c', NETWORK]);
+    this.namespace.startDaemon('containerd', ['containerd', '--log-level', 'warn']);
+    await Promise.all([this.startDockerd(), this.startRegistry(), this.options.ovs === false || this.startOvs()]);
+  }
+
+  private async startOvs(): Promise<void> {
+    await this.startOvsdb();
+    await this.exec('ovs-vsctl', ['--no-wait', 'init']);
+    await this.startVswitchd();
+  }
+
+  private async startOvsdb(): Promise<void> {
+    if (!existsSync(this.path(OVS_DATABASE))) {
+      await this.exec('ovsdb-tool', ['create', OVS_DATABASE, '/usr/share/openvswitch/vswitch.ovsschema']);
+    }
+    mkdirSync(this.path('/run/openvswitch'), { recursive: true });
+    this.namespace.startDaemon('ovsdb-server', [
+      'ovsdb-server',
+      OVS_DATABASE,
+      `--remote=punix:${OVS_SOCKET}`,
+      '--remote=db:Open_vSwitch,Open_vSwitch,manager_options',
+      '--pidfile',
+    ]);
+    await waitFor('ovsdb-server', async () => (await this.tryExec('ovs-vsctl', ['--no-wait', 'show'])).code === 0);
+  }
+
+  private async startVswitchd(): Promise<void> {
+    this.namespace.startDaemon('ovs-vswitchd', ['ovs-vswitchd', `unix:${OVS_SOCKET}`, '--pidfile']);
+    await waitFor('ovs-vswitchd', async () => (await this.tryExec('ovs-appctl', ['version'])).code === 0);
+  }
+
+  private async startRegistry(): Promise<void> {
+    const configuration = {
+      version: 0.1,
+      log: { level: 'error' },
+      storage: {
+        filesystem: { rootdirectory: path.join(this.namespace.folder, 'registry') },
+        delete: { enabled: true },
+      },
+      http: { addr: REGISTRY },
+    };
+    writeFileSync(this.path('/run/registry.yml'), JSON.stringify(configuration));
+    this.namespace.startDaemon('registry', ['docker-registry', 'serve', '/run/registry.yml']);
+    const probe = ['-c', `echo | busybox nc ${REGISTRY.replace(':', ' ')}`];
+    await waitFor('the registry', async () => (await this.tryExec('sh', probe)).code === 0);
+  }
+
+  private async startDockerd(): Promise<void> {
+    this.namespace.startDaemon('dockerd', ['dockerd', '--containerd', '/run/containerd/containerd.sock']);
+    await waitFor('the Docker engine', () => this.pingDocker(), 60_000);
+  }
+
+  private pingDocker(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const socketPath = this.path('/run/docker.sock');
+      const request = http.get({ socketPath, path: '/_ping', agent: false }, (response) => {
+        response.resume().on('close', () => resolve(response.statusCode === 200));
+      });
+      request.on('error', () => resolve(false));
+    });
+  }
+
+  private async setLiveRestore(liveRestore: boolean): Promise<void> {
+    writeFileSync(this.path('/etc/docker/daemon.json'), JSON.stringify({ 'live-restore': liveRestore }));
+    const pid = readFileSync(this.path('/run/dockerd.daemon'), 'utf8').trim();
+    await this.exec('kill', ['-HUP', pid]);
+    await waitFor(
+      'the engine to read its configuration',
+      async () => (await this.docker('info', '--format', '{{.LiveRestoreEnabled}}')) === String(liveRestore),
+    );
+    this.liveRestore = liveRestore;
+  }
+}
