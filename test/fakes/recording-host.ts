@@ -104,7 +104,7 @@ export class RecordingLinks implements Links {
     entry.checksumOffload = spec.checksumOffload ?? entry.checksumOffload;
     if (spec.addresses === undefined) return;
     entry.addresses = [...spec.addresses];
-    this.dropRoutes(spec.name);
+    this.dropRoutes(({ device }) => device === spec.name);
     for (const { address, prefix } of spec.addresses) {
       this.routes.push({ destination: cidrOf(address, prefix), device: spec.name, type: 'unicast', table: 'main' });
     }
@@ -112,15 +112,13 @@ export class RecordingLinks implements Links {
 
   async addRoute({ destination, device }: RouteSpec): Promise<void> {
     await this.recorder.record('links.addRoute', formatCidr(destination));
+    this.dropRoutes((route) => formatCidr(route.destination) === formatCidr(destination));
     this.routes.push({ destination, device, type: 'unicast', table: 'main' });
   }
 
   async deleteRoute({ destination, device }: RouteSpec): Promise<void> {
     await this.recorder.record('links.deleteRoute', formatCidr(destination));
-    const index = this.routes.findIndex(
-      (route) => route.device === device && formatCidr(route.destination) === formatCidr(destination),
-    );
-    if (index >= 0) this.routes.splice(index, 1);
+    this.dropRoutes((route) => route.device === device && formatCidr(route.destination) === formatCidr(destination));
   }
 
   async hostRoutes(): Promise<HostRoute[]> {
@@ -133,9 +131,9 @@ export class RecordingLinks implements Links {
     return this.defaultMtu;
   }
 
-  private dropRoutes(device: string): void {
-    for (let i = this.routes.length - 1; i >= 0; i -= 1)
-      if (this.routes[i]?.device === device) this.routes.splice(i, 1);
+  private dropRoutes(which: (route: HostRoute) => boolean): void {
+    const kept = this.routes.filter((route) => !which(route));
+    this.routes.splice(0, this.routes.length, ...kept);
   }
 }
 

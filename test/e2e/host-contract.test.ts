@@ -1,0 +1,49 @@
+// The real host, inside a network namespace of its own, keeps the same contract as the fake. Needs root.
+import { hostContract } from '../fakes/host-contract';
+import { NetworkNamespace } from './support/network-namespace';
+import { NamespacedHost } from './support/namespaced-host';
+
+let namespace: NetworkNamespace;
+let inside: NamespacedHost;
+
+beforeAll(async () => {
+  namespace = NetworkNamespace.create('contract');
+  inside = await NamespacedHost.start(namespace);
+  await inside.host.start();
+});
+
+afterAll(async () => {
+  await inside.stop();
+  await namespace.remove();
+});
+
+describe('the real host', () => {
+  hostContract(() => ({
+    host: inside.host,
+    makeHostInterface: () => void namespace.run('ip link add daoli0 type veth peer name wire'),
+  }));
+
+  test('the container end has no checksum offload, and the host end no IPv6', async () => {
+    await inside.host.links.createVeth({ name: 'dnoff', peer: 'dpoff', mtu: 1500, checksumOffload: false });
+    await inside.host.links.createVeth({ name: 'dnon', peer: 'dpon', mtu: 1500, checksumOffload: true });
+    expect(namespace.run('ethtool -k dpoff')).toMatch(/^tx-checksumming: off/m);
+    expect(namespace.run('ethtool -k dpon')).toMatch(/^tx-checksumming: on/m);
+    expect(namespace.run('cat /proc/sys/net/ipv6/conf/dnon/disable_ipv6').trim()).toBe('1');
+  });
+
+  test('what has the name of a pair but is none is replaced', async () => {
+    namespace.run('ip link add dnother type veth peer name dpelse');
+    await inside.host.links.createVeth({ name: 'dnother', peer: 'dpother', mtu: 1500, checksumOffload: true });
+    expect(namespace.run('ip link show dnother')).toContain('dnother@dpother');
+  });
+
+  test('a helper process that dies is started again', async () => {
+    const helpers = namespace.run(`ip netns pids ${namespace.name}`).split('\n').filter(Boolean).map(Number);
+    for (const pid of helpers.filter((each) => each !== inside.child.pid)) {
+      if (namespace.run(`cat /proc/${pid}/comm 2>/dev/null || true`).trim() === 'ip') process.kill(pid, 'SIGKILL');
+    }
+    const spec = { name: 'dnafter', peer: 'dpafter', mtu: 1500, checksumOffload: false };
+    await inside.host.links.createVeth(spec).catch(() => inside.host.links.createVeth(spec));
+    expect(namespace.run('ip link show dnafter')).toContain('dnafter@dpafter');
+  });
+});
