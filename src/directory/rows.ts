@@ -3,6 +3,7 @@
 // directory.ovsschema; row-decoding.ts turns the one into the other.
 
 import type { Cidr, Ipv4, Mac } from '../base/addresses';
+import type { Uuid } from '../ovsdb/notation';
 
 declare const brand: unique symbol;
 /** Docker's NetworkID: 64 hex digits, or 25 characters in swarm mode. */
@@ -11,12 +12,10 @@ export type NetworkId = string & { readonly [brand]: 'NetworkId' };
 export type EndpointId = string & { readonly [brand]: 'EndpointId' };
 /** Our PoolID: tenant, CIDR and, of a sub-pool, its range: "red/10.1.0.0/24", "red/10.1.0.0/16/10.1.5.0/24". */
 export type PoolId = string & { readonly [brand]: 'PoolId' };
-/** The `_uuid` of a row. */
-export type RowUuid = string & { readonly [brand]: 'RowUuid' };
 
-/** What every row has. */
+/** What every row has: its `_uuid`. */
 interface Row {
-  readonly uuid: RowUuid;
+  readonly uuid: Uuid;
 }
 
 /** A Docker server with an agent of ours. */
@@ -72,10 +71,7 @@ export interface PoolRow extends Row {
   readonly created: number;
 }
 
-/**
- * An address that must not be given to anybody else. It exists as long as a Docker holds it or an endpoint has it.
- * `reserved` is an address that Docker asked for and no endpoint has (yet, or any more).
- */
+/** An address that must not be given to anybody else. It exists as long as a Docker holds it or an endpoint has it. */
 export interface AddressRow extends Row {
   readonly tenant: string;
   readonly address: Ipv4;
@@ -133,7 +129,7 @@ export function endpointState(endpoint: EndpointRow): 'created' | 'joined' {
   return endpoint.sandbox === undefined ? 'created' : 'joined';
 }
 
-/** The tables by their OVSDB names. PublishedPort and LocatorBlock are parts of the rows that refer to them. */
+/** The tables by their names. PublishedPort and LocatorBlock are not here: they are parts of the rows that own them. */
 export interface DirectoryRows {
   Host: HostRow;
   Tenant: TenantRow;

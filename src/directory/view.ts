@@ -1,7 +1,7 @@
 // What can be read from the directory, synchronously: the narrow interface that IPAM, driver, controller and API use. It
 // reads this process's replica; nothing here waits. Rows are immutable, so a caller may keep one and compare.
 
-import type { Ipv4 } from '../base/addresses';
+import type { Ipv4, Mac } from '../base/addresses';
 import type {
   AddressRow,
   EndpointId,
@@ -31,10 +31,12 @@ export interface DirectoryView {
   poolsOfTenant(tenant: string): Iterable<PoolRow>;
   poolsOfNetwork(id: NetworkId): Iterable<PoolRow>;
 
-  /** Who has, or has reserved, an address of a tenant. */
+  /** The row of an address that is taken: a gateway's, an auxiliary one, reserved, or bound to `endpointAt` it. */
   addressHolder(tenant: string, address: Ipv4): AddressRow | undefined;
-  /** The address of a pool that was requested with a MAC address: gateway, auxiliary, reserved or bound. */
-  addressByMac(poolId: PoolId, mac: number): AddressRow | undefined;
+  /** The address of a pool that was requested with this MAC address and that no endpoint has (yet, or any more). */
+  reservedByMac(poolId: PoolId, mac: Mac): AddressRow | undefined;
+  /** Every address of a pool that was requested for an endpoint and that no endpoint has (yet, or any more). */
+  reservedOf(poolId: PoolId): Iterable<AddressRow>;
   addressesOf(poolId: PoolId): Iterable<AddressRow>;
   /** How many addresses of the pool are taken, those outside its range included. */
   addressCount(poolId: PoolId): number;
@@ -47,8 +49,20 @@ export interface DirectoryView {
   endpointAt(tenant: string, address: Ipv4): EndpointRow | undefined;
   endpointByLocator(locator: Ipv4): EndpointRow | undefined;
   endpointByPort(host: string, portNo: number): EndpointRow | undefined;
-  endpointsOfContainer(containerId: string): Iterable<EndpointRow>;
+  /** The endpoints of one host. */
+  endpointsOn(host: string): Iterable<EndpointRow>;
 
   /** Every published port, with the endpoint it leads to. */
   publishedPorts(): Iterable<{ readonly port: PublishedPortRow; readonly endpoint: EndpointRow }>;
+}
+
+/** The endpoints of one container, all of them on `host`. */
+export function endpointsOfContainer(view: DirectoryView, host: string, containerId: string): EndpointRow[] {
+  return [...view.endpointsOn(host)].filter((endpoint) => endpoint.containerId === containerId);
+}
+
+/** What an address is: `reserved` if it was requested for an endpoint that is not there (yet, or any more). */
+export function addressState(view: DirectoryView, row: AddressRow): 'gateway' | 'auxiliary' | 'reserved' | 'bound' {
+  if (row.use !== 'endpoint') return row.use;
+  return view.endpointAt(row.tenant, row.address) === undefined ? 'reserved' : 'bound';
 }

@@ -1,0 +1,146 @@
+// The pools of the tenants, and in each pool its addresses and their endpoints. Pools of one tenant do not overlap, so
+// an address has at most one pool: it is found by one look-up for each prefix length that the tenant uses.
+
+import { maskOf, type Ipv4, type Mac } from '../base/addresses';
+import type { AddressRow, EndpointRow, NetworkId, PoolId, PoolRow } from './rows';
+
+/** A taken address, and the endpoint that has it. */
+export interface AddressCell {
+  address: AddressRow;
+  endpoint: EndpointRow | undefined;
+}
+
+/** A pool with everything in it. */
+export interface PoolCell {
+  pool: PoolRow;
+  readonly cells: Map<Ipv4, AddressCell>;
+  /** Requested for an endpoint, and no endpoint has it; by address. */
+  readonly reserved: Map<Ipv4, AddressRow>;
+  /** Those of `reserved` that were requested with a MAC address. */
+  readonly reservedByMac: Map<Mac, AddressRow>;
+}
+
+interface TenantPools {
+  readonly cells: Set<PoolCell>;
+  /** By prefix length, then by base. */
+  readonly byPrefix: Map<number, Map<number, PoolCell>>;
+}
+
+function childOf<K, V>(parent: Map<K, V>, key: K, make: () => NoInfer<V>): V {
+  let child = parent.get(key);
+  if (child === undefined) parent.set(key, (child = make()));
+  return child;
+}
+
+export class PoolIndex {
+  private readonly byId = new Map<PoolId, PoolCell>();
+  private readonly byTenant = new Map<string, TenantPools>();
+  private readonly byNetwork = new Map<NetworkId, Set<PoolCell>>();
+
+  cell(id: PoolId): PoolCell | undefined {
+    return this.byId.get(id);
+  }
+
+  cells(): Iterable<PoolCell> {
+    return this.byId.values();
+  }
+
+  cellsOfTenant(tenant: string): Iterable<PoolCell> {
+    return this.byTenant.get(tenant)?.cells ?? [];
+  }
+
+  cellsOfNetwork(id: NetworkId): Iterable<PoolCell> {
+    return this.byNetwork.get(id) ?? [];
+  }
+
+  addressCell(tenant: string, address: Ipv4): AddressCell | undefined {
+    const pools = this.byTenant.get(tenant);
+    if (pools === undefined) return undefined;
+    for (const [prefix, byBase] of pools.byPrefix) {
+      const found = byBase.get((address & maskOf(prefix)) >>> 0)?.cells.get(address);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  setPool(pool: PoolRow): void {
+    let cell = this.byId.get(pool.id);
+    if (cell === undefined) {
+      cell = { pool, cells: new Map(), reserved: new Map(), reservedByMac: new Map() };
+      this.byId.set(pool.id, cell);
+      const tenant = childOf(this.byTenant, pool.tenant, () => ({ cells: new Set<PoolCell>(), byPrefix: new Map() }));
+      tenant.cells.add(cell);
+      childOf(tenant.byPrefix, pool.cidr.prefix, () => new Map()).set(pool.cidr.base, cell);
+    }
+    this.unlinkNetwork(cell);
+    cell.pool = pool;
+    if (pool.networkId !== undefined) {
+      childOf(this.byNetwork, pool.networkId, () => new Set()).add(cell);
+    }
+  }
+
+  deletePool(pool: PoolRow): void {
+    const cell = this.byId.get(pool.id);
+    const tenant = this.byTenant.get(pool.tenant);
+    if (cell === undefined || tenant === undefined) return;
+    this.byId.delete(pool.id);
+    this.unlinkNetwork(cell);
+    tenant.cells.delete(cell);
+    const byBase = tenant.byPrefix.get(pool.cidr.prefix);
+    byBase?.delete(pool.cidr.base);
+    if (byBase?.size === 0) tenant.byPrefix.delete(pool.cidr.prefix);
+    if (tenant.cells.size === 0) this.byTenant.delete(pool.tenant);
+  }
+
+  setAddress(address: AddressRow): void {
+    const pool = this.byId.get(address.poolId);
+    if (pool === undefined) return;
+    const cell = childOf(pool.cells, address.address, () => ({ address, endpoint: undefined }));
+    this.unreserve(pool, cell.address);
+    cell.address = address;
+    this.reserve(pool, cell);
+  }
+
+  deleteAddress(address: AddressRow): void {
+    const pool = this.byId.get(address.poolId);
+    if (pool === undefined) return;
+    this.unreserve(pool, address);
+    pool.cells.delete(address.address);
+  }
+
+  setEndpoint(endpoint: EndpointRow): void {
+    const pool = this.byId.get(endpoint.poolId);
+    const cell = pool?.cells.get(endpoint.address);
+    if (pool === undefined || cell === undefined) return;
+    cell.endpoint = endpoint;
+    this.unreserve(pool, cell.address);
+  }
+
+  deleteEndpoint(endpoint: EndpointRow): void {
+    const pool = this.byId.get(endpoint.poolId);
+    const cell = pool?.cells.get(endpoint.address);
+    if (pool === undefined || cell === undefined) return;
+    cell.endpoint = undefined;
+    this.reserve(pool, cell);
+  }
+
+  private reserve(pool: PoolCell, { address, endpoint }: AddressCell): void {
+    if (address.use !== 'endpoint' || endpoint !== undefined) return;
+    pool.reserved.set(address.address, address);
+    if (address.mac !== undefined) pool.reservedByMac.set(address.mac, address);
+  }
+
+  private unreserve(pool: PoolCell, address: AddressRow): void {
+    pool.reserved.delete(address.address);
+    if (address.mac === undefined) return;
+    if (pool.reservedByMac.get(address.mac)?.address === address.address) pool.reservedByMac.delete(address.mac);
+  }
+
+  private unlinkNetwork(cell: PoolCell): void {
+    const { networkId } = cell.pool;
+    if (networkId === undefined) return;
+    const cells = this.byNetwork.get(networkId);
+    cells?.delete(cell);
+    if (cells?.size === 0) this.byNetwork.delete(networkId);
+  }
+}

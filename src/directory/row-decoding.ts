@@ -1,0 +1,191 @@
+// From rows as the OVSDB client gives them (a value per column, references as uuids) to the typed rows of rows.ts. A row
+// that somebody wrote by hand and that makes no sense throws, and its reader leaves it out.
+
+import { parseCidr, parseIpv4, parseMac, type Cidr } from '../base/addresses';
+import { DaoliError } from '../base/errors';
+import type { Uuid } from '../ovsdb/notation';
+import type {
+  AddressRow,
+  EndpointId,
+  EndpointRow,
+  HostRow,
+  NetworkId,
+  NetworkRow,
+  PoolId,
+  PoolRow,
+  PublishedPortRow,
+  TenantRow,
+} from './rows';
+
+/** The columns of one row by their OVSDB names: atoms, undefined for an empty optional one, arrays, Maps. */
+export type RawRow = Readonly<Record<string, unknown>>;
+
+/** A LocatorBlock: part of its Host in rows.ts. */
+export interface LocatorBlockRow {
+  readonly uuid: Uuid;
+  readonly cidr: Cidr;
+}
+
+/** All tables of the schema as they are kept, the parts of other rows included. */
+export interface StoredRows {
+  LocatorBlock: LocatorBlockRow;
+  Host: HostRow;
+  Tenant: TenantRow;
+  Network: NetworkRow;
+  Pool: PoolRow;
+  Address: AddressRow;
+  PublishedPort: PublishedPortRow;
+  Endpoint: EndpointRow;
+}
+export type StoredTable = keyof StoredRows;
+
+/** Referenced tables stand before those that refer to them. */
+export const TABLES_IN_ORDER: readonly StoredTable[] = [
+  'LocatorBlock',
+  'Host',
+  'Tenant',
+  'Network',
+  'Pool',
+  'Address',
+  'PublishedPort',
+  'Endpoint',
+];
+
+/** Finds the typed row behind a reference. */
+export interface RowResolver {
+  row<T extends StoredTable>(table: T, uuid: string): StoredRows[T] | undefined;
+  pool(id: PoolId): PoolRow | undefined;
+}
+
+type Decoder<T extends StoredTable> = (uuid: Uuid, raw: RawRow, rows: RowResolver) => StoredRows[T];
+
+const NONE: readonly never[] = Object.freeze([]);
+
+function text(value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new DaoliError('internal', `a text is missing in a row of the directory`);
+}
+
+function optionalText(value: unknown): string | undefined {
+  return value === undefined ? undefined : text(value);
+}
+
+function number(value: unknown): number {
+  if (typeof value === 'number') return value;
+  throw new DaoliError('internal', `a number is missing in a row of the directory`);
+}
+
+/** Sets are nearly always empty or of one element: the empty one is shared. */
+function list<T>(value: unknown, decode: (element: unknown) => T): readonly T[] {
+  if (!Array.isArray(value) || value.length === 0) return NONE;
+  return value.map(decode);
+}
+
+function follow<T extends StoredTable>(rows: RowResolver, table: T, uuid: unknown): StoredRows[T] {
+  const row = rows.row(table, text(uuid));
+  if (row === undefined)
+    throw new DaoliError('internal', `a row of the directory refers to a ${table} that is not there`);
+  return row;
+}
+
+function hostNames(rows: RowResolver, value: unknown): readonly string[] {
+  return list(value, (uuid) => follow(rows, 'Host', uuid).name);
+}
+
+const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
+  LocatorBlock: (uuid, raw) => ({ uuid, cidr: parseCidr(text(raw['cidr'])) }),
+
+  Host: (uuid, raw, rows) => ({
+    uuid,
+    name: text(raw['name']),
+    routerMac: parseMac(text(raw['router_mac'])),
+    datapathId: text(raw['datapath_id']),
+    locatorBlocks: [...list(raw['locator_blocks'], (block) => follow(rows, 'LocatorBlock', block).cidr)].sort(
+      (a, b) => a.base - b.base,
+    ),
+  }),
+
+  Tenant: (uuid, raw) => ({
+    uuid,
+    name: text(raw['name']),
+    number: number(raw['number']),
+    revision: number(raw['revision']),
+  }),
+
+  Network: (uuid, raw, rows) => ({
+    uuid,
+    id: text(raw['id']) as NetworkId,
+    key: number(raw['key']),
+    name: optionalText(raw['name']),
+    tenant: follow(rows, 'Tenant', raw['tenant']).name,
+    internal: raw['internal'] === true,
+    gateway: raw['gateway'] === undefined ? undefined : parseIpv4(text(raw['gateway'])),
+    ipam: raw['ipam'] === 'docker' ? 'docker' : 'daolinet',
+    mtu: number(raw['mtu']),
+    options: raw['options'] instanceof Map ? (Object.fromEntries(raw['options']) as Record<string, string>) : {},
+    created: number(raw['created']),
+  }),
+
+  Pool: (uuid, raw, rows) => ({
+    uuid,
+    id: text(raw['id']) as PoolId,
+    tenant: follow(rows, 'Tenant', raw['tenant']).name,
+    cidr: parseCidr(text(raw['cidr'])),
+    range: raw['range'] === undefined ? undefined : parseCidr(text(raw['range'])),
+    networkId: raw['network'] === undefined ? undefined : follow(rows, 'Network', raw['network']).id,
+    holders: hostNames(rows, raw['holders']),
+    created: number(raw['created']),
+  }),
+
+  Address: (uuid, raw, rows) => {
+    const pool = follow(rows, 'Pool', raw['pool']);
+    return {
+      uuid,
+      tenant: pool.tenant,
+      address: parseIpv4(text(raw['address'])),
+      poolId: pool.id,
+      use: text(raw['use']) as AddressRow['use'],
+      mac: raw['mac'] === undefined ? undefined : parseMac(text(raw['mac'])),
+      holders: hostNames(rows, raw['holders']),
+      since: number(raw['since']),
+    };
+  },
+
+  PublishedPort: (uuid, raw, rows) => ({
+    uuid,
+    host: follow(rows, 'Host', raw['host']).name,
+    protocol: text(raw['protocol']) as PublishedPortRow['protocol'],
+    hostIp: parseIpv4(text(raw['host_ip'])),
+    hostPort: number(raw['host_port']),
+    containerPort: number(raw['container_port']),
+  }),
+
+  Endpoint: (uuid, raw, rows) => {
+    const { tenant, address, poolId } = follow(rows, 'Address', raw['address']);
+    return {
+      uuid,
+      id: text(raw['id']) as EndpointId,
+      networkId: follow(rows, 'Network', raw['network']).id,
+      tenant,
+      address,
+      prefix: rows.pool(poolId)?.cidr.prefix ?? 32,
+      poolId,
+      mac: parseMac(text(raw['mac'])),
+      host: follow(rows, 'Host', raw['host']).name,
+      locator: parseIpv4(text(raw['locator'])),
+      portNo: number(raw['port_no']),
+      interfaceName: text(raw['interface']),
+      sandbox: optionalText(raw['sandbox']),
+      containerId: optionalText(raw['container_id']),
+      containerName: optionalText(raw['container_name']),
+      aliases: list(raw['aliases'], text),
+      publishedPorts: list(raw['published_ports'], (port) => follow(rows, 'PublishedPort', port)),
+      created: number(raw['created']),
+    };
+  },
+};
+
+/** Decodes one row. Throws DaoliError where a value is missing, makes no sense, or refers to a row that is not there. */
+export function decodeRow<T extends StoredTable>(table: T, uuid: Uuid, raw: RawRow, rows: RowResolver): StoredRows[T] {
+  return DECODERS[table](uuid, raw, rows);
+}

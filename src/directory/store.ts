@@ -1,0 +1,63 @@
+// What the rest of the code sees of the directory as a whole: its view, changes, and the one way to write. Directory
+// (directory.ts) is the real one; test/fakes/memory-directory.ts behaves the same without a server.
+
+import type { Cidr, Ipv4 } from '../base/addresses';
+import type { Operation } from '../ovsdb/notation';
+import type { DirectoryChange } from './rows';
+import type { DirectoryView } from './view';
+
+/** The operations of one transaction (RFC 7047 §5.2), all or nothing. */
+export type Ops = readonly Operation[];
+
+/** Gives out numbers that nobody has, never the one that was free last: what is old should stay unused for long. */
+export interface Allocator {
+  tenantNumber(): number;
+  networkKey(): number;
+  /** An OpenFlow port number of this host. Throws `exhausted`. */
+  portNo(): number;
+  /** A locator of this host, and the block to add to the Host row if its blocks were full. Throws `exhausted`. */
+  locator(): { readonly locator: Ipv4; readonly newBlock: Cidr | undefined };
+}
+
+/** What operations are built from: what is there, who we are, what is free, and what time it is. */
+export interface PlanContext {
+  readonly view: DirectoryView;
+  /** The name of this host's row. */
+  readonly host: string;
+  readonly allocate: Allocator;
+  /** Milliseconds since 1970, for people to read: nothing is decided by it. */
+  readonly nowMs: number;
+  /** How often this plan has lost a race: 0 the first time. */
+  readonly attempt: number;
+}
+
+/** What to write, and what it means to the caller. No operations: nothing to do. */
+export interface Planned<T> {
+  readonly ops: Ops;
+  readonly result: T;
+}
+
+/**
+ * Looks at the directory and says what to write. Called again on the newer view if somebody else was faster, so it is
+ * pure but for the allocator, and finds nothing to do if all is done. What it throws goes to the caller.
+ */
+export type Plan<T> = (context: PlanContext) => Planned<T>;
+
+export interface DirectoryStore {
+  readonly view: DirectoryView;
+  /** The name of this host's row. */
+  readonly host: string;
+  /** Whether the view follows the database at present. */
+  readonly connected: boolean;
+  /** Resolves when the view is complete for the first time and this host's row is there. */
+  whenReady(): Promise<void>;
+  /**
+   * Plans and writes as one transaction, and plans again if it raced. When it resolves, the view has it. Throws what the
+   * plan throws; `conflict` if it keeps losing races; `unavailable` if the database is away for longer than 5 s.
+   */
+  transact<T>(plan: Plan<T>): Promise<T>;
+  /** Writes these operations as they are, once. Throws `conflict` where they do not fit (any more), and as `transact`. */
+  commit(ops: Ops): Promise<void>;
+  /** Calls back with the changes of each transaction, after the view has them. Returns what ends it. */
+  onChange(listener: (changes: readonly DirectoryChange[]) => void): () => void;
+}

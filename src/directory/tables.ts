@@ -1,0 +1,277 @@
+// The directory in memory: typed rows with the indexes that DirectoryView needs, fed with the row changes of one
+// transaction after another. It knows nothing of OVSDB connections. About 100,000 endpoints have to fit, so what can be
+// derived from another index has none of its own.
+
+import type { Ipv4, Mac } from '../base/addresses';
+import { DaoliError, messageOf } from '../base/errors';
+import type { Uuid } from '../ovsdb/notation';
+import { PoolIndex } from './pool-index';
+import { decodeRow, TABLES_IN_ORDER, type RawRow, type RowResolver } from './row-decoding';
+import type { StoredRows, StoredTable } from './row-decoding';
+import type {
+  AddressRow,
+  DirectoryChange,
+  EndpointId,
+  EndpointRow,
+  HostRow,
+  NetworkId,
+  NetworkRow,
+  PoolId,
+  PoolRow,
+  PublishedPortRow,
+  TenantRow,
+} from './rows';
+import type { DirectoryView } from './view';
+
+/** A row as a transaction left it; without `row` it was deleted. `Change` of src/ovsdb is one. */
+export interface RawChange {
+  readonly table: string;
+  readonly uuid: Uuid;
+  readonly row?: RawRow;
+}
+
+interface Step {
+  readonly table: StoredTable;
+  readonly uuid: Uuid;
+  readonly raw: RawRow | undefined;
+}
+
+type RowMaps = { readonly [T in StoredTable]: Map<string, StoredRows[T]> };
+
+export class DirectoryTables implements DirectoryView, RowResolver {
+  private readonly rows: RowMaps = {
+    LocatorBlock: new Map(),
+    Host: new Map(),
+    Tenant: new Map(),
+    Network: new Map(),
+    Pool: new Map(),
+    Address: new Map(),
+    PublishedPort: new Map(),
+    Endpoint: new Map(),
+  };
+  private readonly hostsByName = new Map<string, HostRow>();
+  private readonly tenantsByName = new Map<string, TenantRow>();
+  private readonly networksById = new Map<NetworkId, NetworkRow>();
+  private readonly networksByKey = new Map<number, NetworkRow>();
+  private readonly poolIndex = new PoolIndex();
+  private readonly endpointsById = new Map<EndpointId, EndpointRow>();
+  private readonly endpointsByLocator = new Map<Ipv4, EndpointRow>();
+  private readonly endpointsByPort = new Map<string, Map<number, EndpointRow>>();
+  private readonly publishing = new Set<EndpointId>();
+
+  /** `onBadRow` hears of rows that make no sense; they are left out. */
+  constructor(private readonly onBadRow: (error: DaoliError) => void = () => undefined) {}
+
+  /**
+   * Takes the rows that one transaction, or one snapshot, changed, and says what that means: what went, then what came or
+   * changed, referenced rows before those that refer to them.
+   */
+  apply(changes: readonly RawChange[]): DirectoryChange[] {
+    const steps = this.inOrder(changes);
+    const went = steps.toReversed().flatMap((step) => this.takeOut(step));
+    const came = steps.flatMap((step) => this.putIn(step));
+    return [...went, ...came].filter((change) => change !== undefined);
+  }
+
+  private inOrder(changes: readonly RawChange[]): Step[] {
+    const byTable = new Map<string, Step[]>(TABLES_IN_ORDER.map((table) => [table, []]));
+    for (const { table, uuid, row } of changes) {
+      byTable.get(table)?.push({ table: table as StoredTable, uuid, raw: row });
+    }
+    return [...byTable.values()].flat();
+  }
+
+  /** First half of a step: a deleted row leaves, and a changed endpoint leaves the indexes whose keys may change. */
+  private takeOut({ table, uuid, raw }: Step): DirectoryChange | undefined {
+    const previous = this.rows[table].get(uuid);
+    if (previous === undefined) return undefined;
+    if (raw === undefined) {
+      this.rows[table].delete(uuid);
+      this.unindex(table, previous);
+      return changeOf(table, previous, undefined);
+    }
+    if (table === 'Endpoint') this.unindex(table, previous);
+    return undefined;
+  }
+
+  /** Second half: the row as it is now. One that makes no sense leaves nothing behind. */
+  private putIn({ table, uuid, raw }: Step): DirectoryChange | undefined {
+    if (raw === undefined) return undefined;
+    const previous = this.rows[table].get(uuid);
+    const row = this.decode(table, uuid, raw);
+    if (row === undefined) {
+      if (previous !== undefined) this.unindex(table, previous);
+      this.rows[table].delete(uuid);
+      return changeOf(table, previous, undefined);
+    }
+    (this.rows[table] as Map<string, typeof row>).set(uuid, row);
+    this.index(table, row);
+    return changeOf(table, previous, row);
+  }
+
+  private decode(table: StoredTable, uuid: Uuid, raw: RawRow): StoredRows[StoredTable] | undefined {
+    try {
+      return decodeRow(table, uuid, raw, this);
+    } catch (error) {
+      this.onBadRow(
+        new DaoliError('internal', `row ${uuid} of ${table} is left out: ${messageOf(error)}`, uuid, { cause: error }),
+      );
+      return undefined;
+    }
+  }
+
+  private index(table: StoredTable, row: StoredRows[StoredTable]): void {
+    if (table === 'Host') this.hostsByName.set((row as HostRow).name, row as HostRow);
+    else if (table === 'Tenant') this.tenantsByName.set((row as TenantRow).name, row as TenantRow);
+    else if (table === 'Pool') this.poolIndex.setPool(row as PoolRow);
+    else if (table === 'Address') this.poolIndex.setAddress(row as AddressRow);
+    else if (table === 'Endpoint') this.indexEndpoint(row as EndpointRow);
+    else if (table === 'Network') {
+      const network = row as NetworkRow;
+      this.networksById.set(network.id, network);
+      this.networksByKey.set(network.key, network);
+    }
+  }
+
+  private unindex(table: StoredTable, row: StoredRows[StoredTable]): void {
+    if (table === 'Host') this.hostsByName.delete((row as HostRow).name);
+    else if (table === 'Tenant') this.tenantsByName.delete((row as TenantRow).name);
+    else if (table === 'Pool') this.poolIndex.deletePool(row as PoolRow);
+    else if (table === 'Address') this.poolIndex.deleteAddress(row as AddressRow);
+    else if (table === 'Endpoint') this.unindexEndpoint(row as EndpointRow);
+    else if (table === 'Network') {
+      this.networksById.delete((row as NetworkRow).id);
+      this.networksByKey.delete((row as NetworkRow).key);
+    }
+  }
+
+  private indexEndpoint(endpoint: EndpointRow): void {
+    this.endpointsById.set(endpoint.id, endpoint);
+    this.endpointsByLocator.set(endpoint.locator, endpoint);
+    let ports = this.endpointsByPort.get(endpoint.host);
+    if (ports === undefined) this.endpointsByPort.set(endpoint.host, (ports = new Map<number, EndpointRow>()));
+    ports.set(endpoint.portNo, endpoint);
+    if (endpoint.publishedPorts.length > 0) this.publishing.add(endpoint.id);
+    this.poolIndex.setEndpoint(endpoint);
+  }
+
+  private unindexEndpoint(endpoint: EndpointRow): void {
+    this.endpointsById.delete(endpoint.id);
+    this.endpointsByLocator.delete(endpoint.locator);
+    const ports = this.endpointsByPort.get(endpoint.host);
+    ports?.delete(endpoint.portNo);
+    if (ports?.size === 0) this.endpointsByPort.delete(endpoint.host);
+    this.publishing.delete(endpoint.id);
+    this.poolIndex.deleteEndpoint(endpoint);
+  }
+
+  /** Whether a row of this uuid is there and makes sense. */
+  hasRow(table: string, uuid: Uuid): boolean {
+    return this.rows[table as StoredTable]?.has(uuid) ?? false;
+  }
+
+  row<T extends StoredTable>(table: T, uuid: string): StoredRows[T] | undefined {
+    return this.rows[table].get(uuid);
+  }
+
+  host(name: string): HostRow | undefined {
+    return this.hostsByName.get(name);
+  }
+  hosts(): Iterable<HostRow> {
+    return this.hostsByName.values();
+  }
+
+  tenant(name: string): TenantRow | undefined {
+    return this.tenantsByName.get(name);
+  }
+  tenants(): Iterable<TenantRow> {
+    return this.tenantsByName.values();
+  }
+
+  network(id: NetworkId): NetworkRow | undefined {
+    return this.networksById.get(id);
+  }
+  networkByKey(key: number): NetworkRow | undefined {
+    return this.networksByKey.get(key);
+  }
+  networks(): Iterable<NetworkRow> {
+    return this.networksById.values();
+  }
+
+  pool(id: PoolId): PoolRow | undefined {
+    return this.poolIndex.cell(id)?.pool;
+  }
+  pools(): Iterable<PoolRow> {
+    return this.rows.Pool.values();
+  }
+  *poolsOfTenant(tenant: string): Iterable<PoolRow> {
+    for (const { pool } of this.poolIndex.cellsOfTenant(tenant)) yield pool;
+  }
+  *poolsOfNetwork(id: NetworkId): Iterable<PoolRow> {
+    for (const { pool } of this.poolIndex.cellsOfNetwork(id)) yield pool;
+  }
+
+  addressHolder(tenant: string, address: Ipv4): AddressRow | undefined {
+    return this.poolIndex.addressCell(tenant, address)?.address;
+  }
+  reservedByMac(poolId: PoolId, mac: Mac): AddressRow | undefined {
+    return this.poolIndex.cell(poolId)?.reservedByMac.get(mac);
+  }
+  reservedOf(poolId: PoolId): Iterable<AddressRow> {
+    return this.poolIndex.cell(poolId)?.reserved.values() ?? [];
+  }
+  *addressesOf(poolId: PoolId): Iterable<AddressRow> {
+    for (const { address } of this.poolIndex.cell(poolId)?.cells.values() ?? []) yield address;
+  }
+  addressCount(poolId: PoolId): number {
+    return this.poolIndex.cell(poolId)?.cells.size ?? 0;
+  }
+
+  endpoint(id: EndpointId): EndpointRow | undefined {
+    return this.endpointsById.get(id);
+  }
+  endpoints(): Iterable<EndpointRow> {
+    return this.endpointsById.values();
+  }
+  endpointCount(): number {
+    return this.endpointsById.size;
+  }
+  *endpointsOf(networkId: NetworkId): Iterable<EndpointRow> {
+    for (const { cells } of this.poolIndex.cellsOfNetwork(networkId)) {
+      for (const { endpoint } of cells.values()) if (endpoint?.networkId === networkId) yield endpoint;
+    }
+  }
+  endpointAt(tenant: string, address: Ipv4): EndpointRow | undefined {
+    return this.poolIndex.addressCell(tenant, address)?.endpoint;
+  }
+  endpointByLocator(locator: Ipv4): EndpointRow | undefined {
+    return this.endpointsByLocator.get(locator);
+  }
+  endpointByPort(host: string, portNo: number): EndpointRow | undefined {
+    return this.endpointsByPort.get(host)?.get(portNo);
+  }
+  endpointsOn(host: string): Iterable<EndpointRow> {
+    return this.endpointsByPort.get(host)?.values() ?? [];
+  }
+
+  *publishedPorts(): Iterable<{ readonly port: PublishedPortRow; readonly endpoint: EndpointRow }> {
+    for (const id of this.publishing) {
+      const endpoint = this.endpointsById.get(id);
+      for (const port of endpoint?.publishedPorts ?? []) if (endpoint !== undefined) yield { port, endpoint };
+    }
+  }
+}
+
+/** The change for listeners; the parts of other rows have none of their own. */
+function changeOf(
+  table: StoredTable,
+  previous: StoredRows[StoredTable] | undefined,
+  row: StoredRows[StoredTable] | undefined,
+): DirectoryChange | undefined {
+  if (table === 'LocatorBlock' || table === 'PublishedPort') return undefined;
+  if (row !== undefined) {
+    const change = previous === undefined ? { kind: 'insert', row } : { kind: 'modify', row, previous };
+    return { table, ...change } as DirectoryChange;
+  }
+  return previous && ({ table, kind: 'delete', previous } as DirectoryChange);
+}
