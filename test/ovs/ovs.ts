@@ -22,7 +22,7 @@ export interface Ovs {
   readonly vswitchd: () => Daemon;
   /** `ovs-vsctl` on this database; waits for ovs-vswitchd unless told `--no-wait`. Returns its output. */
   vsctl(...args: string[]): Promise<string>;
-  /** `ovs-ofctl`; a bridge may be given by its name. */
+  /** `ovs-ofctl`, with OpenFlow 1.4 where the bridge takes it; a bridge may be given by its name. */
   ofctl(...args: string[]): Promise<string>;
   /** `ovs-appctl` to ovs-vswitchd, as `ofproto/trace` and `netdev-dummy/receive`. */
   appctl(...args: string[]): Promise<string>;
@@ -34,6 +34,8 @@ export interface Ovs {
   stop(): Promise<void>;
 }
 
+/** Ours for bridges that take only those, and OVS's default for others. */
+const VERSIONS = ['-O', 'OpenFlow10,OpenFlow13,OpenFlow14'];
 const READY = /bridge\|INFO\|ovs-vswitchd \(Open vSwitch\)/;
 
 /** Starts a private Open vSwitch, ready for bridges. */
@@ -61,7 +63,7 @@ export async function startOvs(options: OvsOptions = {}): Promise<Ovs> {
     ovsdb,
     vswitchd: () => vswitchd,
     vsctl: (...args) => runTool(['ovs-vsctl', `--db=${ovsdb.remote}`, '--timeout=15', ...args], env),
-    ofctl: (...args) => runTool(['ovs-ofctl', '--timeout=15', ...args], env),
+    ofctl: (...args) => runTool(['ovs-ofctl', ...VERSIONS, '--timeout=15', ...args], env),
     appctl: (...args) => runTool(['ovs-appctl', '-t', ctl, ...args], env),
     killVswitchd: (signal = 'SIGKILL') => vswitchd.end(signal),
     startVswitchd,
