@@ -1,0 +1,133 @@
+// What exists: host, networks, endpoints and the policy over them. One for all datapaths. Changes are checked here, so
+// that whatever is in it can be programmed; what they mean for flows is told by others.
+
+import { cidrsOverlap, formatCidr } from '../base/addresses';
+import { DaoliError } from '../base/errors';
+import { EndpointIndex, NO_SLOT } from './endpoint-index';
+import type { FlowEndpoint, FlowHost, FlowNetwork, Policy } from './model';
+import type { EndpointRow } from './static-flows';
+
+const MAX_KEY = 0xffffffff;
+/** What 16 bits of a cookie leave for pools. */
+const MAX_POOLS = 1024;
+
+export class Inventory {
+  readonly endpoints = new EndpointIndex();
+  private readonly networks = new Map<number, FlowNetwork>();
+  private readonly keys = new Map<string, number>();
+
+  constructor(
+    public host: FlowHost,
+    public policy: Policy,
+  ) {}
+
+  /**
+   * Enters a network or replaces the one of its id. Throws `invalid` for keys out of range, `conflict` where the key, or
+   * a pool in the tenant, is another network's, or where key or tenant would change under endpoints.
+   */
+  setNetwork(network: FlowNetwork): void {
+    this.checkNetwork(network);
+    const before = this.keys.get(network.id);
+    if (before !== undefined) this.networks.delete(before);
+    this.networks.set(network.key, network);
+    this.keys.set(network.id, network.key);
+  }
+
+  private checkNetwork(network: FlowNetwork): void {
+    const { id, key, tenant } = network;
+    const inRange = (value: number) => Number.isInteger(value) && value >= 1 && value <= MAX_KEY;
+    if (!inRange(key) || !inRange(tenant)) {
+      throw new DaoliError('invalid', `network ${id}: key ${key} and tenant ${tenant} are 1 to ${MAX_KEY}`, id);
+    }
+    if (network.pools.length > MAX_POOLS) {
+      throw new DaoliError('invalid', `network ${id} has more than ${MAX_POOLS} pools`, id);
+    }
+    const before = this.networkOfId(id);
+    if (before !== undefined && (before.key !== key || before.tenant !== tenant) && this.isUsed(before)) {
+      throw new DaoliError('conflict', `network ${id} has endpoints: its key and tenant cannot change`, id);
+    }
+    for (const other of this.networks.values()) {
+      if (other.id !== id) refuseOverlap(network, other);
+    }
+  }
+
+  /** Takes a network away. Idempotent. Throws `conflict` where it has endpoints. */
+  removeNetwork(id: string): FlowNetwork | undefined {
+    const network = this.networkOfId(id);
+    if (network === undefined) return undefined;
+    if (this.isUsed(network)) {
+      throw new DaoliError('conflict', `network ${id} has endpoints: remove them first`, id);
+    }
+    this.networks.delete(network.key);
+    this.keys.delete(id);
+    return network;
+  }
+
+  network(key: number): FlowNetwork | undefined {
+    return this.networks.get(key);
+  }
+
+  networkOfId(id: string): FlowNetwork | undefined {
+    const key = this.keys.get(id);
+    return key === undefined ? undefined : this.networks.get(key);
+  }
+
+  allNetworks(): Iterable<FlowNetwork> {
+    return this.networks.values();
+  }
+
+  /** Enters an endpoint and returns its slot. Throws `not-found` where its network is not there; see EndpointIndex. */
+  addEndpoint(endpoint: FlowEndpoint): number {
+    return this.endpoints.add(endpoint, this.networkFor(endpoint));
+  }
+
+  /** The slot of exactly this endpoint, if it is there already. */
+  slotOfSame(endpoint: FlowEndpoint): number {
+    const slot = this.endpoints.slotOfId(endpoint.id);
+    return slot !== NO_SLOT && this.endpoints.holds(slot, endpoint, this.networkFor(endpoint)) ? slot : NO_SLOT;
+  }
+
+  /** Has the network at this key no way to and from the outside? True also where there is no such network. */
+  isInternal(networkKey: number): boolean {
+    return this.networks.get(networkKey)?.internal ?? true;
+  }
+
+  /** An endpoint as its flows need it. Allocates: not for the packet path. */
+  rowOf(slot: number): EndpointRow {
+    const { endpoints } = this;
+    return {
+      portNo: endpoints.portNoOf(slot),
+      mac: endpoints.macOf(slot),
+      ip: endpoints.ipOf(slot),
+      tenant: endpoints.tenantOf(slot),
+      networkKey: endpoints.networkKeyOf(slot),
+    };
+  }
+
+  private networkFor(endpoint: FlowEndpoint): FlowNetwork {
+    const network = this.networks.get(endpoint.networkKey);
+    if (network !== undefined) return network;
+    throw new DaoliError(
+      'not-found',
+      `endpoint ${endpoint.id} is of network ${endpoint.networkKey}, which does not exist`,
+      endpoint.id,
+    );
+  }
+
+  private isUsed(network: FlowNetwork): boolean {
+    return this.endpoints.countOfNetwork(network.key) > 0;
+  }
+}
+
+function refuseOverlap(network: FlowNetwork, other: FlowNetwork): void {
+  if (other.key === network.key) {
+    throw new DaoliError('conflict', `key ${network.key} of network ${network.id} is network ${other.id}'s`, other.id);
+  }
+  if (other.tenant !== network.tenant) return;
+  for (const pool of network.pools) {
+    const theirs = other.pools.find((candidate) => cidrsOverlap(candidate, pool));
+    if (theirs === undefined) continue;
+    const what = `pool ${formatCidr(pool)} of network ${network.id} overlaps ${formatCidr(theirs)}`;
+    throw new DaoliError('conflict', `${what} of network ${other.id} in the same tenant`, other.id);
+  }
+}

@@ -1,0 +1,194 @@
+// What to do about a packet that no route took: the decision on a packet-in, from bytes to bytes. Pure: state, event and
+// time go in, messages are appended to a writer. Nothing is allocated on the way of a packet that gets its route.
+// Answers and translations, which take more than that, stand in slow-path.ts.
+
+import { encodeFlowMod, type FlowMod } from '../openflow/flow-mod';
+import type { PacketInView } from '../openflow/packet-in-view';
+import { PacketView } from '../packet/packet-view';
+import { ETH_TYPE, ICMP_UNREACHABLE } from '../packet/protocol-numbers';
+import type { FlowCounters } from './counters';
+import { maySendPacket, type Turn } from './datapath-state';
+import { EndpointView, NO_SLOT, type EndpointIndex } from './endpoint-index';
+import type { Inventory } from './inventory';
+import type { FlowSettings } from './model';
+import { PUNT_REASON, PUNT_REASON_INDEX, USERDATA } from './pipeline';
+import { denyFlow, nobodyFlow, noWayInFlow, noWayOutFlow } from './route-flows';
+import { ABSENT, OUTSIDE, ticksOf, type RouteTable } from './route-table';
+import { PACKET_PATH_XID, type RouteWriter } from './route-writer';
+import { SlowPath } from './slow-path';
+
+/**
+ * A route that was sent so recently is not sent again: until OVS has revalidated its datapath flows (some milliseconds),
+ * further packets of a burst still come here. In ticks of 10 ms.
+ */
+const SETTLING_TICKS = 5;
+
+export class PacketPath {
+  private readonly endpoints: EndpointIndex;
+  private readonly packet = new PacketView();
+  private readonly source: EndpointView;
+  private readonly destination: EndpointView;
+  private readonly slow: SlowPath;
+
+  constructor(
+    private readonly inventory: Inventory,
+    private readonly routeWriter: RouteWriter,
+    private readonly settings: FlowSettings,
+    private readonly counters: FlowCounters,
+  ) {
+    this.endpoints = inventory.endpoints;
+    this.source = new EndpointView(this.endpoints);
+    this.destination = new EndpointView(this.endpoints);
+    this.slow = new SlowPath(inventory, routeWriter, counters);
+  }
+
+  /** Decides about the packet in `view` and appends what is to be sent to the datapath that it came from. */
+  handle(view: PacketInView, turn: Turn): void {
+    const { counters, packet } = this;
+    counters.packetIns += 1;
+    if (!carriesOurUserdata(view)) {
+      counters.foreign += 1;
+      return;
+    }
+    const { buffer, packetOffset, packetLength, fullLength } = view;
+    const parsed = packet.parse(buffer, packetOffset, packetLength, fullLength);
+    if (parsed !== 'ok' || packet.ethType !== ETH_TYPE.IPV4 || packet.hasVlan || packetLength !== fullLength) {
+      counters.malformed += 1;
+      return;
+    }
+    const reason = view.regs[PUNT_REASON_INDEX]!;
+    if (reason === PUNT_REASON.PAIR) this.pair(view.inPort, turn);
+    else if (view.inPort === this.inventory.host.hostPort?.portNo) this.inward(reason, turn);
+    else this.outward(reason, view.inPort, turn);
+  }
+
+  /** The endpoint that may have sent the packet, or NO_SLOT and counted. */
+  private sender(portNo: number, turn: Turn): number {
+    const slot = this.endpoints.slotOfPort(turn.datapath.number, portNo);
+    if (slot !== NO_SLOT && this.endpoints.ipOf(slot) === this.packet.ipSrc) return slot;
+    this.counters.stale += 1;
+    return NO_SLOT;
+  }
+
+  private pair(inPort: number, turn: Turn): void {
+    const { endpoints, packet, routeWriter } = this;
+    const { datapath, writer } = turn;
+    const from = this.sender(inPort, turn);
+    if (from === NO_SLOT) return;
+    const to = endpoints.slotOfAddress(endpoints.tenantOf(from), packet.ipDst);
+    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== datapath.number) return this.nobody(from, turn);
+    if (!this.mayTalk(from, to, datapath.routes)) return this.deny(from, to, turn);
+    if (this.claim(from, to, turn)) {
+      routeWriter.pairFlow(writer, to, from);
+      routeWriter.pairFlow(writer, from, to);
+    }
+    if (maySendPacket(turn, this.counters)) routeWriter.pairPacket(writer, from, to, packet);
+  }
+
+  /** Asks the policy. What answers on a route that the other end was allowed is allowed too. */
+  private mayTalk(from: number, to: number, routes: RouteTable): boolean {
+    const { policy } = this.inventory;
+    if (from === to) return false;
+    if (policy.allows(this.source.at(from), this.destination.at(to))) return true;
+    if (routes.installedAt(to, from) === ABSENT) return false;
+    return policy.allows(this.source.at(to), this.destination.at(from));
+  }
+
+  /**
+   * Enters both directions in the route table. True: they are to be sent now, the reverse one first. OVS takes messages
+   * of one connection in order, so the answer to the first packet finds its route and no barrier is waited for.
+   */
+  private claim(a: number, b: number, turn: Turn): boolean {
+    const { routes } = turn.datapath;
+    const now = ticksOf(turn.nowMs);
+    const known = routes.installedAt(a, b);
+    if (known === ABSENT) {
+      if (!routes.fits(a, b)) {
+        this.counters.routesCapped += 1;
+        return false;
+      }
+    } else if (now - known < SETTLING_TICKS) {
+      return false;
+    }
+    routes.set(a, b, now);
+    routes.set(b, a, now);
+    this.counters.routesInstalled += 2;
+    return true;
+  }
+
+  private deny(from: number, to: number, turn: Turn): void {
+    const { inventory, settings } = this;
+    this.counters.denied += 1;
+    this.drop(this.endpoints.portNoOf(from), turn, () =>
+      denyFlow(inventory.rowOf(from), inventory.rowOf(to), settings.denyTimeoutSeconds),
+    );
+  }
+
+  private nobody(from: number, turn: Turn): void {
+    const { inventory, settings, packet } = this;
+    this.drop(this.endpoints.portNoOf(from), turn, () =>
+      nobodyFlow(inventory.rowOf(from), packet.ipDst, settings.negativeTimeoutSeconds),
+    );
+    const gateway = inventory.network(this.endpoints.networkKeyOf(from))?.gateway;
+    const code = packet.ipDst === gateway ? ICMP_UNREACHABLE.PORT : ICMP_UNREACHABLE.HOST;
+    this.slow.unreachable(packet, from, code, turn);
+  }
+
+  private outward(reason: number, inPort: number, turn: Turn): void {
+    const { packet, routeWriter } = this;
+    const from = this.sender(inPort, turn);
+    if (from === NO_SLOT) return;
+    if (!this.hasWayOutside(from)) return this.noWayOut(from, turn);
+    if (reason !== PUNT_REASON.OUTSIDE) return this.slow.translateOutward(reason, packet, from, turn);
+    this.openOutside(from, turn);
+    if (maySendPacket(turn, this.counters)) routeWriter.outwardPacket(turn.writer, from, packet);
+  }
+
+  private inward(reason: number, turn: Turn): void {
+    const { endpoints, packet, routeWriter } = this;
+    const to = endpoints.slotOfLocator(packet.ipDst);
+    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number || !this.hasWayOutside(to)) {
+      return this.noWayIn(turn);
+    }
+    if (reason !== PUNT_REASON.OUTSIDE) return this.slow.translateInward(reason, packet, to, turn);
+    this.openOutside(to, turn);
+    if (maySendPacket(turn, this.counters)) routeWriter.inwardPacket(turn.writer, to, packet);
+  }
+
+  private hasWayOutside(slot: number): boolean {
+    return this.routeWriter.hasOutside && !this.inventory.isInternal(this.endpoints.networkKeyOf(slot));
+  }
+
+  /** One pair of routes serves all outside addresses, whichever side began. */
+  private openOutside(slot: number, turn: Turn): void {
+    if (!this.claim(slot, OUTSIDE, turn)) return;
+    this.routeWriter.inwardFlow(turn.writer, slot);
+    this.routeWriter.outwardFlow(turn.writer, slot);
+  }
+
+  private noWayOut(from: number, turn: Turn): void {
+    const { inventory, settings } = this;
+    this.counters.noWay += 1;
+    this.drop(this.endpoints.portNoOf(from), turn, () =>
+      noWayOutFlow(inventory.rowOf(from), settings.negativeTimeoutSeconds),
+    );
+    this.slow.unreachable(this.packet, from, ICMP_UNREACHABLE.NET, turn);
+  }
+
+  private noWayIn(turn: Turn): void {
+    const portNo = this.inventory.host.hostPort?.portNo ?? 0;
+    this.counters.noWay += 1;
+    this.drop(portNo, turn, () => noWayInFlow(portNo, this.packet.ipDst, this.settings.negativeTimeoutSeconds));
+  }
+
+  /** Installs a drop that ends by itself, as far as the port's budget goes. */
+  private drop(portNo: number, turn: Turn, flow: () => FlowMod): void {
+    if (turn.datapath.drops.take(portNo, turn.nowMs)) encodeFlowMod(turn.writer, PACKET_PATH_XID, flow());
+    else this.counters.dropsCapped += 1;
+  }
+}
+
+function carriesOurUserdata(view: PacketInView): boolean {
+  const { buffer, userdataOffset: at } = view;
+  return view.userdataLength === USERDATA.length && buffer[at] === USERDATA[0] && buffer[at + 1] === USERDATA[1];
+}

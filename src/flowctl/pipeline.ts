@@ -1,0 +1,236 @@
+// The pipeline, declared once: tables, what they match, where they lead, what a miss does, priorities, registers,
+// cookies and userdata, with every bit named. `checkFlow` holds a flow against it; the tests hold every flow that any
+// code builds against it. docs/pipeline.md tells the same in words.
+
+import { OFPFF, type PortNo } from '../openflow/constants';
+import type { FlowMod } from '../openflow/flow-mod';
+import type { FieldName } from '../openflow/oxm';
+import type { Action } from '../openflow/action';
+
+export const TABLE = {
+  /** Who sent it? What is not what its port may send is dropped here. */
+  CLASSIFY: 0,
+  /** Turns an ARP request into its answer. */
+  ARP: 1,
+  /** From an endpoint: to another one, to its gateway, or out. Routes live here. */
+  ROUTE: 2,
+  /** Between an endpoint and everything behind the host port, both ways. */
+  OUTSIDE: 3,
+  /** To the controller, through the meter of the port that it came in on. */
+  PUNT: 4,
+} as const;
+
+/** What a packet carries from table to table. Each is a whole 32-bit register. */
+export const REGISTER = {
+  /** Key of the tenant of the endpoint that sent it. */
+  TENANT: 'reg0',
+  /** Key of its network. */
+  NETWORK: 'reg1',
+  /** One of PUNT_REASON. */
+  PUNT_REASON: 'reg2',
+  /** Holds the asked address while ARP swaps addresses. */
+  SCRATCH: 'reg3',
+} as const satisfies Record<string, FieldName>;
+/** Index of the register among those of a packet-in. */
+export const PUNT_REASON_INDEX = 2;
+
+/** Why the controller gets a packet. */
+export const PUNT_REASON = {
+  /** To an address inside a pool of the tenant, and no route is there. */
+  PAIR: 1,
+  /** To or from the outside, and no route is there. */
+  OUTSIDE: 2,
+  /** An ICMP error to or from the outside: the packet inside it has to be rewritten too. */
+  ICMP_ERROR: 3,
+  /** A later fragment to or from the outside, which this datapath cannot rewrite. */
+  FRAGMENT: 4,
+} as const;
+
+/** What comes with our packet-ins and nobody else's: magic and layout. */
+export const USERDATA = Buffer.from([0xda, 0x01]);
+
+export const PRIORITY = {
+  CLASSIFY: { TAGGED: 400, ARP_SELF: 310, ARP: 300, ARP_REFUSED: 260, MULTICAST: 250, IP: 200, MISS: 0 },
+  ARP: { ANSWER: 100, MISS: 0 },
+  ROUTE: { GUARD: 700, ECHO: 650, ROUTE: 600, POOL: 500, HOST_ADDRESS: 400, LOCATORS: 300, MISS: 0 },
+  OUTSIDE: { ICMP: 500, FRAGMENT: 400, ROUTE: 200, MISS: 0 },
+  PUNT: { PORT: 100, MISS: 0 },
+} as const;
+
+/**
+ * Kinds of flows. 8 and above belong to ports: their `a` is the port that packets come in on, and where `b` is a port
+ * number (pair, egress, deny) it is the one that they would leave by.
+ */
+export const KIND = { BASE: 0, HOST: 1, NETWORK: 2, ENDPOINT: 8, PAIR: 9, EGRESS: 10, DENY: 11, NEGATIVE: 12 } as const;
+export type Kind = (typeof KIND)[keyof typeof KIND];
+const REACTIVE: readonly number[] = [KIND.PAIR, KIND.EGRESS, KIND.DENY, KIND.NEGATIVE];
+const ROUTES: readonly number[] = [KIND.PAIR, KIND.EGRESS];
+
+/** Base flows, told apart by `b`. Drops among them are counters that users see. */
+export const BASE = {
+  TAGGED: 1,
+  ARP_REFUSED: 2,
+  MULTICAST: 3,
+  SPOOFED: 4,
+  ARP_ANSWER: 5,
+  ARP_MISS: 6,
+  GUARD_THIS_NETWORK: 7,
+  GUARD_LOOPBACK: 8,
+  GUARD_LINK_LOCAL: 9,
+  GUARD_MULTICAST: 10,
+  HOST_ADDRESS: 11,
+  LOCATORS: 12,
+  ROUTE_MISS: 13,
+  ICMP_UNREACHABLE: 14,
+  ICMP_TIME_EXCEEDED: 15,
+  ICMP_PARAMETER: 16,
+  ICMP_REDIRECT: 17,
+  ICMP_QUENCH: 18,
+  FRAGMENT_TCP: 19,
+  FRAGMENT_UDP: 20,
+  OUTSIDE_MISS: 21,
+  PUNT_MISS: 22,
+} as const;
+
+/** Flows of an endpoint or of the host port, told apart by `b` less VARIANT. */
+export const PORT_FLOW = { IP: 1, ARP_SELF: 2, ARP: 3, PUNT: 4, DROP: 5 } as const;
+/** Added to what is no port number, so that no delete by port number takes it. */
+export const VARIANT = 0x800000;
+
+/** Flows of a network, told apart by the lowest 16 bits; pools are POOL and above. */
+export const NETWORK_FLOW = { ECHO: 0, ECHO_LATER: 1, POOL: 2 } as const;
+
+// Cookie, from the top: magic 8, layout 4, kind 4, a 24, b 24. A network's key takes the upper 32 bits of a and b.
+const MAGIC = 0xdan;
+/** Changes with the meaning of flows: those of another layout are replaced on connecting. */
+const LAYOUT = 1n;
+
+/** The bits of a cookie that say "ours", whatever the layout. */
+export const OURS = { cookie: MAGIC << 56n, cookieMask: 0xffn << 56n } as const;
+
+export interface Cookie {
+  readonly kind: number;
+  readonly a: number;
+  readonly b: number;
+}
+
+export function cookieOf(kind: Kind, a: number, b: number): bigint {
+  return (MAGIC << 56n) | (LAYOUT << 52n) | (BigInt(kind) << 48n) | (BigInt(a) << 24n) | BigInt(b);
+}
+
+export function networkCookie(key: number, flow: number): bigint {
+  return (MAGIC << 56n) | (LAYOUT << 52n) | (BigInt(KIND.NETWORK) << 48n) | (BigInt(key) << 16n) | BigInt(flow);
+}
+
+/** Undefined for a cookie that is not ours or of another layout. */
+export function readCookie(cookie: bigint): Cookie | undefined {
+  if (cookie >> 52n !== ((MAGIC << 4n) | LAYOUT)) return undefined;
+  const low = Number(cookie & 0xffff_ffff_ffffn);
+  return { kind: Number((cookie >> 48n) & 0xfn), a: Math.floor(low / 0x1000000), b: low % 0x1000000 };
+}
+
+/** The key and the flow in a network's cookie. */
+export function readNetwork(cookie: Cookie): { key: number; flow: number } {
+  const low = cookie.a * 0x1000000 + cookie.b;
+  return { key: Math.floor(low / 0x10000), flow: low % 0x10000 };
+}
+
+/** Picks every flow of a port's own, whatever the layout: packets that come in there. */
+export function fromPort(portNo: number) {
+  return { cookie: (MAGIC << 56n) | (8n << 48n) | (BigInt(portNo) << 24n), cookieMask: 0xff08_ffff_ff00_0000n };
+}
+
+/** Picks the flows of other ports that lead to a port. */
+export function toPort(portNo: number) {
+  return { cookie: (MAGIC << 56n) | (8n << 48n) | BigInt(portNo), cookieMask: 0xff08_0000_00ff_ffffn };
+}
+
+/** Picks every flow of a kind. */
+export function ofKind(kind: Kind) {
+  return { cookie: (MAGIC << 56n) | (BigInt(kind) << 48n), cookieMask: 0xff0f_0000_0000_0000n };
+}
+
+/** What one table may hold. */
+interface TableRow {
+  readonly name: string;
+  readonly fields: readonly FieldName[];
+  readonly priorities: readonly number[];
+  readonly kinds: readonly number[];
+  readonly next: readonly number[];
+  readonly actions: readonly Action['type'][];
+}
+
+const T = TABLE;
+const row = (
+  name: keyof typeof TABLE,
+  fields: readonly FieldName[],
+  rest: Omit<TableRow, 'name' | 'fields' | 'priorities'>,
+) => ({
+  name,
+  fields,
+  priorities: Object.values(PRIORITY[name]),
+  ...rest,
+});
+
+/** Every table in the order of its number. A miss is a flow of ours too: priority 0, no match. */
+export const PIPELINE: readonly TableRow[] = [
+  row(
+    'CLASSIFY',
+    ['inPort', 'ethSrc', 'ethDst', 'ethType', 'vlanVid', 'ipv4Src', 'ipv4Dst', 'arpOp', 'arpSpa', 'arpTpa', 'arpSha'],
+    { kinds: [KIND.BASE, KIND.HOST, KIND.ENDPOINT], next: [T.ARP, T.ROUTE, T.OUTSIDE], actions: ['setField'] },
+  ),
+  row('ARP', ['ethType'], { kinds: [KIND.BASE], next: [], actions: ['setField', 'move', 'output'] }),
+  row('ROUTE', ['inPort', 'ethType', 'ipv4Src', 'ipv4Dst', 'ipFrag', 'ipProto', 'icmpv4Type', 'reg0', 'reg1'], {
+    kinds: [KIND.BASE, KIND.NETWORK, KIND.PAIR, KIND.DENY, KIND.NEGATIVE],
+    next: [T.OUTSIDE, T.PUNT],
+    actions: ['setField', 'move', 'output'],
+  }),
+  row('OUTSIDE', ['inPort', 'ethType', 'ipv4Src', 'ipv4Dst', 'ipFrag', 'ipProto', 'icmpv4Type'], {
+    kinds: [KIND.BASE, KIND.EGRESS, KIND.NEGATIVE],
+    next: [T.PUNT],
+    actions: ['setField', 'output'],
+  }),
+  row('PUNT', ['inPort'], { kinds: [KIND.BASE, KIND.HOST, KIND.ENDPOINT], next: [], actions: ['controller'] }),
+];
+
+/** What is wrong with a flow of ours, or undefined. */
+export function checkFlow(flow: FlowMod): string | undefined {
+  const table = PIPELINE[flow.table];
+  const cookie = readCookie(flow.cookie ?? 0n);
+  if (table === undefined) return `there is no table ${flow.table}`;
+  if (cookie === undefined) return 'its cookie is not ours';
+  return checkPlace(flow, table, cookie) ?? checkLife(flow, cookie) ?? checkWay(flow, table);
+}
+
+function checkPlace(flow: FlowMod, table: TableRow, cookie: Cookie): string | undefined {
+  if (!table.kinds.includes(cookie.kind)) return `no flow of kind ${cookie.kind} goes in ${table.name}`;
+  if (!table.priorities.includes(flow.priority)) return `${table.name} has no priority ${flow.priority}`;
+  const fields = Object.keys(flow.match) as FieldName[];
+  if ((flow.priority === 0) !== (fields.length === 0)) return 'priority 0 and an empty match go together';
+  const stray = fields.find((field) => !table.fields.includes(field));
+  return stray && `${table.name} does not match ${stray}`;
+}
+
+function checkLife(flow: FlowMod, cookie: Cookie): string | undefined {
+  const isRoute = ROUTES.includes(cookie.kind);
+  const ends = (flow.idleTimeoutSeconds ?? 0) > 0 || (flow.hardTimeoutSeconds ?? 0) > 0;
+  if (ends !== REACTIVE.includes(cookie.kind)) return 'reactive flows end by themselves, others do not';
+  if (isRoute !== ((flow.flags ?? 0) === OFPFF.SEND_FLOW_REM)) return 'routes, and only they, tell of their end';
+  return undefined;
+}
+
+function checkWay(flow: FlowMod, table: TableRow): string | undefined {
+  const stray = flow.actions?.find((action) => !table.actions.includes(action.type));
+  if (stray) return `${table.name} does no ${stray.type}`;
+  if (flow.gotoTable !== undefined && !table.next.includes(flow.gotoTable)) {
+    return `${table.name} does not lead to table ${flow.gotoTable}`;
+  }
+  const punts = flow.actions?.some((action) => action.type === 'controller') ?? false;
+  if (punts !== (flow.meter !== undefined)) return 'a packet to the controller passes a meter, and no other does';
+  return undefined;
+}
+
+/** A number from the model as the codec's type. */
+export function asPortNo(portNo: number): PortNo {
+  return portNo as PortNo;
+}

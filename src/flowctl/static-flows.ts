@@ -1,0 +1,255 @@
+// The flows that stand while a thing exists: the pipeline's own, the host port's, a network's, an endpoint's. Pure
+// construction of what `ovs-ofctl` would be told; nothing is sent here. Whether one is there costs no traffic anything.
+
+import type { Cidr, Ipv4, Mac } from '../base/addresses';
+import { maskOf } from '../base/addresses';
+import { controller, move, output, setField, whole, type Action } from '../openflow/action';
+import { OFPP } from '../openflow/constants';
+import type { FlowMod } from '../openflow/flow-mod';
+import type { Masked, Match } from '../openflow/match';
+import { NX_IP_FRAG } from '../openflow/oxm';
+import { ETH_TYPE, ICMP, IP_PROTO } from '../packet/protocol-numbers';
+import type { FlowHost, FlowNetwork } from './model';
+import {
+  asPortNo,
+  BASE,
+  cookieOf,
+  KIND,
+  NETWORK_FLOW,
+  networkCookie,
+  PORT_FLOW,
+  PRIORITY,
+  PUNT_REASON,
+  REGISTER,
+  TABLE,
+  USERDATA,
+  VARIANT,
+} from './pipeline';
+
+/** TTL of what the gateway says. */
+const GATEWAY_TTL = 64;
+
+const LATER: Masked<number> = { value: NX_IP_FRAG.LATER, mask: NX_IP_FRAG.LATER };
+const NOT_LATER: Masked<number> = { value: 0, mask: NX_IP_FRAG.LATER };
+
+/** An endpoint as its flows need it. */
+export interface EndpointRow {
+  readonly portNo: number;
+  readonly mac: Mac;
+  readonly ip: Ipv4;
+  readonly tenant: number;
+  readonly networkKey: number;
+}
+
+type Way = Pick<FlowMod, 'actions' | 'gotoTable' | 'meter'>;
+
+/** What a flow does with its packets. No way is a drop. */
+const DROP: Way = {};
+
+function flow(cookie: bigint, table: number, priority: number, rest: { match: Match } & Way): FlowMod {
+  return { type: 'flowMod', command: 'add', table, priority, cookie, ...rest };
+}
+
+/** An exact address, or a prefix. */
+export function ipv4Match(cidr: Cidr) {
+  if (cidr.prefix === 32) return cidr.base;
+  return { value: cidr.base, mask: maskOf(cidr.prefix) as Ipv4 };
+}
+
+function punt(reason: number): Way {
+  return { actions: [setField(REGISTER.PUNT_REASON, reason)], gotoTable: TABLE.PUNT };
+}
+
+/** The pipeline's own flows: what holds for every packet, whatever is attached. */
+export function baseFlows(host: FlowHost): FlowMod[] {
+  return [...classifyBase(), arpAnswer(host.routerMac), ...routeBase(host), ...outsideBase(host), puntMiss()];
+}
+
+function base(which: number, table: number, priority: number, rest: { match: Match } & Way): FlowMod {
+  return flow(cookieOf(KIND.BASE, 0, VARIANT | which), table, priority, rest);
+}
+
+function classifyBase(): FlowMod[] {
+  const { TAGGED, ARP_REFUSED, MULTICAST, MISS } = PRIORITY.CLASSIFY;
+  // Bit 12 of OXM_OF_VLAN_VID says that there is a tag, whichever: 802.1Q, 802.1ad or a priority tag.
+  const tagged = { vlanVid: { value: 0x1000, mask: 0x1000 } };
+  const groupBit = 0x0100_0000_0000 as Mac;
+  return [
+    base(BASE.TAGGED, TABLE.CLASSIFY, TAGGED, { match: tagged }),
+    base(BASE.ARP_REFUSED, TABLE.CLASSIFY, ARP_REFUSED, { match: { ethType: ETH_TYPE.ARP }, ...DROP }),
+    base(BASE.MULTICAST, TABLE.CLASSIFY, MULTICAST, { match: { ethDst: { value: groupBit, mask: groupBit } } }),
+    base(BASE.SPOOFED, TABLE.CLASSIFY, MISS, { match: {} }),
+  ];
+}
+
+/** Makes the answer out of the question: whoever is asked for, the router MAC is told. */
+function arpAnswer(routerMac: Mac): FlowMod {
+  const actions = [
+    move(whole('ethSrc'), whole('ethDst')),
+    setField('ethSrc', routerMac),
+    setField('arpOp', 2),
+    move(whole('arpSha'), whole('arpTha')),
+    setField('arpSha', routerMac),
+    move(whole('arpTpa'), whole(REGISTER.SCRATCH)),
+    move(whole('arpSpa'), whole('arpTpa')),
+    move(whole(REGISTER.SCRATCH), whole('arpSpa')),
+    output(OFPP.IN_PORT),
+  ];
+  return base(BASE.ARP_ANSWER, TABLE.ARP, PRIORITY.ARP.ANSWER, { match: { ethType: ETH_TYPE.ARP }, actions });
+}
+
+/** Destinations that no endpoint may have: this network, loopback, link-local, multicast and above. */
+const GUARDS: readonly (readonly [number, number, number])[] = [
+  [BASE.GUARD_THIS_NETWORK, 0x00000000, 8],
+  [BASE.GUARD_LOOPBACK, 0x7f000000, 8],
+  [BASE.GUARD_LINK_LOCAL, 0xa9fe0000, 16],
+  [BASE.GUARD_MULTICAST, 0xe0000000, 3],
+];
+
+function routeBase(host: FlowHost): FlowMod[] {
+  const { GUARD, HOST_ADDRESS, LOCATORS, MISS } = PRIORITY.ROUTE;
+  const toward = (cidr: Cidr): Match => ({ ethType: ETH_TYPE.IPV4, ipv4Dst: ipv4Match(cidr) });
+  const outside: Way = { gotoTable: TABLE.OUTSIDE };
+  return [
+    base(BASE.ARP_MISS, TABLE.ARP, PRIORITY.ARP.MISS, { match: {} }),
+    ...GUARDS.map(([which, address, prefix]) =>
+      base(which, TABLE.ROUTE, GUARD, { match: toward({ base: address as Ipv4, prefix }) }),
+    ),
+    base(BASE.HOST_ADDRESS, TABLE.ROUTE, HOST_ADDRESS, {
+      match: toward({ base: host.hostAddress, prefix: 32 }),
+      ...outside,
+    }),
+    base(BASE.LOCATORS, TABLE.ROUTE, LOCATORS, { match: toward(host.locatorRange) }),
+    base(BASE.ROUTE_MISS, TABLE.ROUTE, MISS, { match: {}, ...outside }),
+  ];
+}
+
+/** ICMP between endpoints and the outside that is more than a packet like others. */
+const ICMP_OUTSIDE: readonly (readonly [number, number, Way])[] = [
+  [BASE.ICMP_UNREACHABLE, ICMP.DESTINATION_UNREACHABLE, punt(PUNT_REASON.ICMP_ERROR)],
+  [BASE.ICMP_TIME_EXCEEDED, ICMP.TIME_EXCEEDED, punt(PUNT_REASON.ICMP_ERROR)],
+  [BASE.ICMP_PARAMETER, ICMP.PARAMETER_PROBLEM, punt(PUNT_REASON.ICMP_ERROR)],
+  [BASE.ICMP_REDIRECT, ICMP.REDIRECT, DROP],
+  [BASE.ICMP_QUENCH, ICMP.SOURCE_QUENCH, DROP],
+];
+
+function outsideBase(host: FlowHost): FlowMod[] {
+  const { OUTSIDE } = PRIORITY;
+  const icmp = ICMP_OUTSIDE.map(([which, icmpv4Type, way]) =>
+    base(which, TABLE.OUTSIDE, OUTSIDE.ICMP, {
+      match: { ethType: ETH_TYPE.IPV4, ipFrag: NOT_LATER, ipProto: IP_PROTO.ICMP, icmpv4Type },
+      ...way,
+    }),
+  );
+  // The userspace datapath updates a TCP or UDP checksum where a later fragment has data. ICMP has no pseudo-header.
+  const later = (which: number, ipProto: number) =>
+    base(which, TABLE.OUTSIDE, OUTSIDE.FRAGMENT, {
+      match: { ethType: ETH_TYPE.IPV4, ipFrag: LATER, ipProto },
+      ...punt(PUNT_REASON.FRAGMENT),
+    });
+  const fragments = [later(BASE.FRAGMENT_TCP, IP_PROTO.TCP), later(BASE.FRAGMENT_UDP, IP_PROTO.UDP)];
+  const miss = base(BASE.OUTSIDE_MISS, TABLE.OUTSIDE, OUTSIDE.MISS, { match: {}, ...punt(PUNT_REASON.OUTSIDE) });
+  return [...icmp, ...(host.kernelDatapath ? [] : fragments), miss];
+}
+
+function puntMiss(): FlowMod {
+  return base(BASE.PUNT_MISS, TABLE.PUNT, PRIORITY.PUNT.MISS, { match: {} });
+}
+
+/** What the host port may send: to locators, with the port's own MAC. Empty where there is no host port. */
+export function hostFlows(host: FlowHost): FlowMod[] {
+  if (host.hostPort === undefined) return [];
+  const { portNo, mac } = host.hostPort;
+  const inPort = asPortNo(portNo);
+  const { IP, ARP_SELF, ARP, PUNT } = PORT_FLOW;
+  const locators = ipv4Match(host.locatorRange);
+  const of = (which: number, priority: number, rest: { match: Match } & Way) =>
+    flow(cookieOf(KIND.HOST, portNo, VARIANT | which), TABLE.CLASSIFY, priority, rest);
+  return [
+    of(IP, PRIORITY.CLASSIFY.IP, {
+      match: { inPort, ethSrc: mac, ethDst: host.routerMac, ethType: ETH_TYPE.IPV4, ipv4Dst: locators },
+      gotoTable: TABLE.OUTSIDE,
+    }),
+    of(ARP_SELF, PRIORITY.CLASSIFY.ARP_SELF, {
+      match: { inPort, ethType: ETH_TYPE.ARP, arpTpa: host.hostAddress },
+    }),
+    of(ARP, PRIORITY.CLASSIFY.ARP, {
+      match: { inPort, ethSrc: mac, ethType: ETH_TYPE.ARP, arpOp: 1, arpSha: mac, arpTpa: locators },
+      gotoTable: TABLE.ARP,
+    }),
+    puntFlow(cookieOf(KIND.HOST, portNo, VARIANT | PUNT), portNo),
+  ];
+}
+
+/** What an endpoint may send: IPv4 from its own MAC and address to the router MAC, and ARP questions of its own. */
+export function endpointFlows(endpoint: EndpointRow, routerMac: Mac): FlowMod[] {
+  const { portNo, mac, ip } = endpoint;
+  const inPort = asPortNo(portNo);
+  const { IP, ARP_SELF, ARP, PUNT } = PORT_FLOW;
+  const of = (which: number, priority: number, rest: { match: Match } & Way) =>
+    flow(cookieOf(KIND.ENDPOINT, portNo, VARIANT | which), TABLE.CLASSIFY, priority, rest);
+  return [
+    of(IP, PRIORITY.CLASSIFY.IP, {
+      match: { inPort, ethSrc: mac, ethDst: routerMac, ethType: ETH_TYPE.IPV4, ipv4Src: ip },
+      actions: [setField(REGISTER.TENANT, endpoint.tenant), setField(REGISTER.NETWORK, endpoint.networkKey)],
+      gotoTable: TABLE.ROUTE,
+    }),
+    of(ARP_SELF, PRIORITY.CLASSIFY.ARP_SELF, { match: { inPort, ethType: ETH_TYPE.ARP, arpTpa: ip } }),
+    of(ARP, PRIORITY.CLASSIFY.ARP, {
+      match: { inPort, ethSrc: mac, ethType: ETH_TYPE.ARP, arpOp: 1, arpSpa: ip, arpSha: mac },
+      gotoTable: TABLE.ARP,
+    }),
+    puntFlow(cookieOf(KIND.ENDPOINT, portNo, VARIANT | PUNT), portNo),
+  ];
+}
+
+/** The only way to the controller: through the port's own meter, whose id is the port's number. */
+function puntFlow(cookie: bigint, portNo: number): FlowMod {
+  return flow(cookie, TABLE.PUNT, PRIORITY.PUNT.PORT, {
+    match: { inPort: asPortNo(portNo) },
+    meter: portNo,
+    actions: [controller({ userdata: USERDATA })],
+  });
+}
+
+/** A network's gateway answers ping in the datapath, and its pools never leave through the host. */
+export function networkFlows(network: FlowNetwork, routerMac: Mac): FlowMod[] {
+  const pools = network.pools.map((pool, i) =>
+    flow(networkCookie(network.key, NETWORK_FLOW.POOL + i), TABLE.ROUTE, PRIORITY.ROUTE.POOL, {
+      match: { ethType: ETH_TYPE.IPV4, ipv4Dst: ipv4Match(pool), [REGISTER.TENANT]: network.tenant },
+      ...punt(PUNT_REASON.PAIR),
+    }),
+  );
+  return network.gateway === undefined ? pools : [...gatewayEcho(network, network.gateway, routerMac), ...pools];
+}
+
+function gatewayEcho(network: FlowNetwork, gateway: Ipv4, routerMac: Mac): FlowMod[] {
+  const ping = (ipFrag: Masked<number>): Match => ({
+    ethType: ETH_TYPE.IPV4,
+    ipv4Dst: gateway,
+    ipFrag,
+    ipProto: IP_PROTO.ICMP,
+    [REGISTER.NETWORK]: network.key,
+  });
+  const back = (...between: Action[]): Action[] => [
+    move(whole('ethSrc'), whole('ethDst')),
+    setField('ethSrc', routerMac),
+    move(whole('ipv4Src'), whole('ipv4Dst')),
+    setField('ipv4Src', gateway),
+    ...between,
+    setField('nwTtl', GATEWAY_TTL),
+    output(OFPP.IN_PORT),
+  ];
+  const { ECHO, ECHO_LATER } = NETWORK_FLOW;
+  return [
+    flow(networkCookie(network.key, ECHO), TABLE.ROUTE, PRIORITY.ROUTE.ECHO, {
+      match: { ...ping(NOT_LATER), icmpv4Type: ICMP.ECHO_REQUEST },
+      actions: back(setField('icmpv4Type', ICMP.ECHO_REPLY)),
+    }),
+    // Later fragments of a large ping have no type: all of that protocol turn back.
+    flow(networkCookie(network.key, ECHO_LATER), TABLE.ROUTE, PRIORITY.ROUTE.ECHO, {
+      match: ping(LATER),
+      actions: back(),
+    }),
+  ];
+}

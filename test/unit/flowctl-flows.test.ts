@@ -1,0 +1,195 @@
+// Every flow that the controller builds, as `ovs-ofctl` would print it, and each held against the declared pipeline.
+import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import type { FlowHost, FlowNetwork } from '../../src/flowctl/model';
+import { checkFlow, fromPort, OURS, readCookie, readNetwork, toPort } from '../../src/flowctl/pipeline';
+import * as routes from '../../src/flowctl/route-flows';
+import { baseFlows, endpointFlows, hostFlows, networkFlows } from '../../src/flowctl/static-flows';
+import type { FlowMod } from '../../src/openflow/flow-mod';
+import { formatFlow } from '../../src/openflow/flow-text';
+
+const host: FlowHost = {
+  routerMac: parseMac('02:da:00:00:00:fe'),
+  hostPort: { portNo: 10, mac: parseMac('02:da:00:00:00:10') },
+  hostAddress: parseIpv4('100.64.0.1'),
+  locatorRange: parseCidr('100.64.0.0/10'),
+  kernelDatapath: false,
+};
+const network: FlowNetwork = {
+  id: 'demo',
+  key: 9,
+  tenant: 7,
+  gateway: parseIpv4('10.1.0.1'),
+  pools: [parseCidr('10.1.0.0/24'), parseCidr('10.9.9.9/32')],
+  internal: false,
+};
+const endpoint = { portNo: 1, mac: parseMac('02:00:00:00:00:01'), ip: parseIpv4('10.1.0.2'), tenant: 7, networkKey: 9 };
+const from = { ...endpoint, locator: parseIpv4('100.64.0.5') };
+const to = { portNo: 2, mac: parseMac('02:00:00:00:00:02'), ip: parseIpv4('10.1.0.3') };
+const context = { routerMac: host.routerMac, idleTimeoutSeconds: 60 };
+const { hostPort } = host as { hostPort: routes.HostPort };
+
+const lines = (flows: readonly FlowMod[]) => flows.map(formatFlow).map((line) => line.replace(/^cookie=\w+, /, ''));
+
+const REACTIVE = [
+  routes.pairFlow(from, to, context),
+  routes.outwardFlow(from, hostPort, context),
+  routes.inwardFlow(from, hostPort, context),
+  routes.denyFlow(from, to, 30),
+  routes.nobodyFlow(from, parseIpv4('10.1.0.99'), 1),
+  routes.noWayOutFlow(from, 1),
+  routes.noWayInFlow(10, parseIpv4('100.64.0.99'), 1),
+];
+
+test('the pipeline of a userspace datapath', () => {
+  expect(lines(baseFlows(host))).toEqual([
+    'priority=400,vlan_vid=0x1000/0x1000 actions=drop',
+    'priority=260,arp actions=drop',
+    'priority=250,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 actions=drop',
+    'priority=0 actions=drop',
+    'table=1, priority=100,arp actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:02:da:00:00:00:fe->eth_src,' +
+      'set_field:2->arp_op,move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],set_field:02:da:00:00:00:fe->arp_sha,' +
+      'move:NXM_OF_ARP_TPA[]->NXM_NX_REG3[],move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],' +
+      'move:NXM_NX_REG3[]->NXM_OF_ARP_SPA[],IN_PORT',
+    'table=1, priority=0 actions=drop',
+    'table=2, priority=700,ip,nw_dst=0.0.0.0/8 actions=drop',
+    'table=2, priority=700,ip,nw_dst=127.0.0.0/8 actions=drop',
+    'table=2, priority=700,ip,nw_dst=169.254.0.0/16 actions=drop',
+    'table=2, priority=700,ip,nw_dst=224.0.0.0/3 actions=drop',
+    'table=2, priority=400,ip,nw_dst=100.64.0.1 actions=goto_table:3',
+    'table=2, priority=300,ip,nw_dst=100.64.0.0/10 actions=drop',
+    'table=2, priority=0 actions=goto_table:3',
+    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=3 actions=set_field:0x3->reg2,goto_table:4',
+    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=11 actions=set_field:0x3->reg2,goto_table:4',
+    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=12 actions=set_field:0x3->reg2,goto_table:4',
+    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=5 actions=drop',
+    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=4 actions=drop',
+    'table=3, priority=400,tcp,nw_frag=later actions=set_field:0x4->reg2,goto_table:4',
+    'table=3, priority=400,udp,nw_frag=later actions=set_field:0x4->reg2,goto_table:4',
+    'table=3, priority=0 actions=set_field:0x2->reg2,goto_table:4',
+    'table=4, priority=0 actions=drop',
+  ]);
+});
+
+test('the kernel datapath rewrites later fragments itself', () => {
+  expect(lines(baseFlows({ ...host, kernelDatapath: true })).filter((line) => line.includes('nw_frag=later'))).toEqual(
+    [],
+  );
+});
+
+test('the host port', () => {
+  expect(lines(hostFlows(host))).toEqual([
+    'priority=200,ip,in_port=10,dl_src=02:da:00:00:00:10,dl_dst=02:da:00:00:00:fe,nw_dst=100.64.0.0/10 ' +
+      'actions=goto_table:3',
+    'priority=310,arp,in_port=10,arp_tpa=100.64.0.1 actions=drop',
+    'priority=300,arp,in_port=10,dl_src=02:da:00:00:00:10,arp_tpa=100.64.0.0/10,arp_op=1,' +
+      'arp_sha=02:da:00:00:00:10 actions=goto_table:1',
+    'table=4, priority=100,in_port=10 actions=meter:10,controller(userdata=da.01)',
+  ]);
+  const { hostPort: _, ...without } = host;
+  expect(hostFlows(without)).toEqual([]);
+});
+
+test('a network', () => {
+  const swap =
+    'move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:02:da:00:00:00:fe->eth_src,' +
+    'move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[],set_field:10.1.0.1->ip_src';
+  expect(lines(networkFlows(network, host.routerMac))).toEqual([
+    'table=2, priority=650,icmp,reg1=0x9,nw_dst=10.1.0.1,nw_frag=not_later,icmp_type=8 ' +
+      `actions=${swap},set_field:0->icmp_type,set_field:64->nw_ttl,IN_PORT`,
+    'table=2, priority=650,icmp,reg1=0x9,nw_dst=10.1.0.1,nw_frag=later ' +
+      `actions=${swap},set_field:64->nw_ttl,IN_PORT`,
+    'table=2, priority=500,ip,reg0=0x7,nw_dst=10.1.0.0/24 actions=set_field:0x1->reg2,goto_table:4',
+    'table=2, priority=500,ip,reg0=0x7,nw_dst=10.9.9.9 actions=set_field:0x1->reg2,goto_table:4',
+  ]);
+  const { gateway: _, ...without } = network;
+  expect(networkFlows(without, host.routerMac)).toHaveLength(2);
+});
+
+test('an endpoint', () => {
+  expect(lines(endpointFlows(endpoint, host.routerMac))).toEqual([
+    'priority=200,ip,in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:da:00:00:00:fe,nw_src=10.1.0.2 ' +
+      'actions=set_field:0x7->reg0,set_field:0x9->reg1,goto_table:2',
+    'priority=310,arp,in_port=1,arp_tpa=10.1.0.2 actions=drop',
+    'priority=300,arp,in_port=1,dl_src=02:00:00:00:00:01,arp_spa=10.1.0.2,arp_op=1,arp_sha=02:00:00:00:00:01 ' +
+      'actions=goto_table:1',
+    'table=4, priority=100,in_port=1 actions=meter:1,controller(userdata=da.01)',
+  ]);
+});
+
+test('routes and reactive drops', () => {
+  expect(lines(REACTIVE)).toEqual([
+    'table=2, idle_timeout=60, send_flow_rem priority=600,ip,in_port=1,nw_src=10.1.0.2,nw_dst=10.1.0.3 ' +
+      'actions=set_field:02:da:00:00:00:fe->eth_src,set_field:02:00:00:00:00:02->eth_dst,output:2',
+    'table=3, idle_timeout=60, send_flow_rem priority=200,ip,in_port=1,nw_src=10.1.0.2 ' +
+      'actions=set_field:02:da:00:00:00:fe->eth_src,set_field:02:da:00:00:00:10->eth_dst,' +
+      'set_field:100.64.0.5->ip_src,output:10',
+    'table=3, idle_timeout=60, send_flow_rem priority=200,ip,in_port=10,nw_dst=100.64.0.5 ' +
+      'actions=set_field:02:da:00:00:00:fe->eth_src,set_field:02:00:00:00:00:01->eth_dst,' +
+      'set_field:10.1.0.2->ip_dst,output:1',
+    'table=2, hard_timeout=30, priority=600,ip,in_port=1,nw_src=10.1.0.2,nw_dst=10.1.0.3 actions=drop',
+    'table=2, hard_timeout=1, priority=600,ip,in_port=1,nw_src=10.1.0.2,nw_dst=10.1.0.99 actions=drop',
+    'table=3, hard_timeout=1, priority=200,ip,in_port=1,nw_src=10.1.0.2 actions=drop',
+    'table=3, hard_timeout=1, priority=200,ip,in_port=10,nw_dst=100.64.0.99 actions=drop',
+  ]);
+});
+
+describe('the declared pipeline', () => {
+  const all = [
+    ...baseFlows(host),
+    ...hostFlows(host),
+    ...networkFlows(network, host.routerMac),
+    ...endpointFlows(endpoint, host.routerMac),
+    ...REACTIVE,
+  ];
+
+  test.each(all.map((flow) => [formatFlow(flow), flow] as const))('holds %s', (_, flow) => {
+    expect(checkFlow(flow)).toBeUndefined();
+  });
+
+  test('each flow has a cookie of its own, and a match of its own', () => {
+    const distinct = all.filter((flow) => !REACTIVE.includes(flow));
+    expect(new Set(distinct.map((flow) => flow.cookie)).size).toBe(distinct.length);
+    expect(new Set(all.map((flow) => formatFlow({ ...flow, cookie: 0n }))).size).toBe(all.length);
+  });
+
+  const [anyFlow] = endpointFlows(endpoint, host.routerMac) as [FlowMod];
+  test.each([
+    ['a table that is not there', { table: 5 }],
+    ["somebody else's cookie", { cookie: 1n }],
+    ['a priority without a name', { priority: 201 }],
+    ['a field that the table does not match', { match: { tcpDst: 80 } }],
+    ['a way back', { table: 2, gotoTable: 0 }],
+    ['a static flow that ends', { idleTimeoutSeconds: 5 }],
+    ['a packet to the controller without a meter', { ...endpointFlows(endpoint, host.routerMac)[3], meter: undefined }],
+  ])('refuses %s', (_, change) => {
+    expect(checkFlow({ ...anyFlow, ...change } as FlowMod)).toEqual(expect.any(String));
+  });
+});
+
+describe('cookies', () => {
+  test('say what a flow is for', () => {
+    expect(readCookie(routes.pairFlow(from, to, context).cookie ?? 0n)).toEqual({ kind: 9, a: 1, b: 2 });
+    const echo = readCookie(networkFlows({ ...network, key: 0xfedcba98 }, host.routerMac)[2]?.cookie ?? 0n);
+    expect(echo && readNetwork(echo)).toEqual({ key: 0xfedcba98, flow: 2 });
+    expect(readCookie(0x1234n)).toBeUndefined();
+  });
+
+  const picks = (by: { cookie: bigint; cookieMask: bigint }, flow: FlowMod) =>
+    ((flow.cookie ?? 0n) & by.cookieMask) === by.cookie;
+
+  test('pick an endpoint’s flows, from it and to it, and nothing else', () => {
+    const one = [...endpointFlows(endpoint, host.routerMac), ...REACTIVE];
+    expect(one.filter((flow) => picks(fromPort(1), flow) || picks(toPort(1), flow))).toHaveLength(one.length - 1);
+    const other = [
+      ...endpointFlows({ ...endpoint, portNo: 3 }, host.routerMac),
+      ...baseFlows(host),
+      ...hostFlows(host),
+      ...networkFlows({ ...network, key: 1 }, host.routerMac),
+      ...networkFlows({ ...network, key: 0x100 }, host.routerMac),
+    ];
+    for (const portNo of [1, 2, 4]) {
+      expect(other.filter((flow) => picks(fromPort(portNo), flow) || picks(toPort(portNo), flow))).toEqual([]);
+    }
+    expect([...one, ...other].every((flow) => picks(OURS, flow))).toBe(true);
+  });
+});

@@ -1,0 +1,163 @@
+// The tables of the packet path against plain ones: whatever is done to them, they hold the same.
+import fc from 'fast-check';
+import { parseIpv4, parseMac } from '../../src/base/addresses';
+import { DropBudget } from '../../src/flowctl/drop-budget';
+import { EndpointIndex, NO_SLOT } from '../../src/flowctl/endpoint-index';
+import type { FlowEndpoint, FlowNetwork } from '../../src/flowctl/model';
+import { ABSENT, PairMap } from '../../src/flowctl/pair-map';
+import { OUTSIDE, RouteTable } from '../../src/flowctl/route-table';
+
+const network: FlowNetwork = { id: 'n', key: 1, tenant: 7, pools: [], internal: false };
+
+function endpoint(n: number, over: Partial<FlowEndpoint> = {}): FlowEndpoint {
+  return {
+    id: `e${n}`,
+    networkKey: 1,
+    mac: parseMac(`02:00:00:00:00:${n.toString(16).padStart(2, '0')}`),
+    ip: parseIpv4(`10.1.0.${n}`),
+    locator: parseIpv4(`100.64.0.${n}`),
+    location: { kind: 'local', portNo: n },
+    ...over,
+  };
+}
+
+describe('PairMap', () => {
+  test('holds what a Map holds, whatever is set and deleted', () => {
+    const key = fc.integer({ min: 0, max: 12 });
+    const step = fc.record({ a: key, b: key, value: fc.option(fc.integer({ min: 0, max: 0xfffffffe })) });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
+        const map = new PairMap();
+        const plain = new Map<string, number>();
+        for (const { a, b, value } of steps) {
+          if (value === null) expect(map.delete(a, b)).toBe(plain.delete(`${a} ${b}`));
+          else {
+            map.set(a, b, value);
+            plain.set(`${a} ${b}`, value);
+          }
+        }
+        for (let a = 0; a <= 12; a++)
+          for (let b = 0; b <= 12; b++) expect(map.get(a, b)).toBe(plain.get(`${a} ${b}`) ?? ABSENT);
+        const seen: string[] = [];
+        map.forEach((a, b) => seen.push(`${a} ${b}`));
+        expect(seen.sort()).toEqual([...plain.keys()].sort());
+        expect(map.size).toBe(plain.size);
+      }),
+    );
+  });
+
+  test('gives memory back after many entries are gone', () => {
+    const map = new PairMap();
+    for (let i = 0; i < 10_000; i++) map.set(i, i * 7, i);
+    for (let i = 0; i < 10_000; i++) expect(map.get(i, i * 7)).toBe(i);
+    for (let i = 0; i < 9_999; i++) map.delete(i, i * 7);
+    expect(map.get(9_999, 69_993)).toBe(9_999);
+    expect((map as unknown as { cells: Uint32Array }).cells.length).toBeLessThan(400);
+  });
+});
+
+describe('EndpointIndex', () => {
+  test('finds an endpoint by id, address, locator and port, and reads back what it was given', () => {
+    const index = new EndpointIndex();
+    const slot = index.add(endpoint(5), network);
+    expect(index.slotOfId('e5')).toBe(slot);
+    expect(index.slotOfAddress(7, parseIpv4('10.1.0.5'))).toBe(slot);
+    expect(index.slotOfLocator(parseIpv4('100.64.0.5'))).toBe(slot);
+    expect(index.slotOfPort(0, 5)).toBe(slot);
+    expect(index.macOf(slot)).toBe(parseMac('02:00:00:00:00:05'));
+    expect(index.holds(slot, endpoint(5), network)).toBe(true);
+    expect(index.holds(slot, endpoint(5, { mac: parseMac('02:00:00:00:00:06') }), network)).toBe(false);
+  });
+
+  test('one address in two tenants is two endpoints', () => {
+    const index = new EndpointIndex();
+    const red = index.add(endpoint(5), network);
+    const blue = index.add(endpoint(6, { ip: parseIpv4('10.1.0.5') }), { ...network, tenant: 8 });
+    expect(index.slotOfAddress(7, parseIpv4('10.1.0.5'))).toBe(red);
+    expect(index.slotOfAddress(8, parseIpv4('10.1.0.5'))).toBe(blue);
+  });
+
+  test('a removed endpoint is found nowhere, and its slot is used again', () => {
+    const index = new EndpointIndex();
+    const slot = index.add(endpoint(5), network);
+    index.remove(slot);
+    index.remove(slot);
+    expect(index.slotOfId('e5')).toBe(NO_SLOT);
+    expect(index.slotOfAddress(7, parseIpv4('10.1.0.5'))).toBe(NO_SLOT);
+    expect(index.slotOfLocator(parseIpv4('100.64.0.5'))).toBe(NO_SLOT);
+    expect(index.slotOfPort(0, 5)).toBe(NO_SLOT);
+    expect(index.add(endpoint(9), network)).toBe(slot);
+    expect(index.size).toBe(1);
+  });
+
+  test.each([
+    ['the id e5', endpoint(9, { id: 'e5' })],
+    ['the address 10.1.0.5', endpoint(9, { ip: parseIpv4('10.1.0.5') })],
+    ['the locator 100.64.0.5', endpoint(9, { locator: parseIpv4('100.64.0.5') })],
+    ['port 5', endpoint(9, { location: { kind: 'local', portNo: 5 } })],
+  ])('%s of somebody else is refused, saying whose', (_, other) => {
+    const index = new EndpointIndex();
+    index.add(endpoint(5), network);
+    expect(() => index.add(other, network)).toThrow(expect.objectContaining({ code: 'conflict', subject: 'e5' }));
+    expect(index.size).toBe(1);
+  });
+
+  test('the same port number on two datapaths is two ports', () => {
+    const index = new EndpointIndex();
+    const location = { kind: 'local', portNo: 5, datapathId: '00000000000000b2' } as const;
+    const here = index.add(endpoint(5), network);
+    const there = index.add(endpoint(6, { location }), network);
+    expect(index.slotOfPort(0, 5)).toBe(here);
+    expect(index.slotOfPort(index.datapathOf('00000000000000b2'), 5)).toBe(there);
+  });
+
+  test('ports outside of OpenFlow and endpoints on other hosts are refused', () => {
+    const index = new EndpointIndex();
+    const at = (portNo: number) => endpoint(5, { location: { kind: 'local', portNo } });
+    for (const portNo of [0, -1, 65_280, 1.5, NaN]) expect(() => index.add(at(portNo), network)).toThrow('port number');
+    const remote = endpoint(5, { location: { kind: 'remote', routerMac: parseMac('02:00:00:00:00:01') } });
+    expect(() => index.add(remote, network)).toThrow(expect.objectContaining({ code: 'unsupported' }));
+  });
+});
+
+describe('RouteTable', () => {
+  function connect(routes: RouteTable, a: number, b: number): void {
+    routes.set(a, b, 1);
+    routes.set(b, a, 1);
+  }
+
+  test('an endpoint has its fill at its cap, and has room again when a route ends', () => {
+    const routes = new RouteTable({ perEndpoint: 2, total: 100 });
+    connect(routes, 1, 2);
+    connect(routes, 1, 3);
+    expect(routes.fits(1, 4)).toBe(false);
+    expect(routes.fits(4, 1)).toBe(false);
+    expect(routes.fits(2, 3)).toBe(true);
+    routes.delete(1, 2);
+    expect(routes.fits(1, 4)).toBe(true);
+  });
+
+  test('the datapath has its fill too, and the outside is nobody whose fill counts', () => {
+    const routes = new RouteTable({ perEndpoint: 9, total: 4 });
+    for (const slot of [1, 2]) connect(routes, slot, OUTSIDE);
+    expect(routes.fits(3, OUTSIDE)).toBe(false);
+    expect(routes.size).toBe(4);
+  });
+
+  test('an endpoint that leaves takes its routes along, both ways', () => {
+    const routes = new RouteTable({ perEndpoint: 9, total: 100 });
+    for (const peer of [2, 3, OUTSIDE]) connect(routes, 1, peer);
+    routes.set(2, 3, 1);
+    routes.deleteSlot(1);
+    const left: number[][] = [];
+    routes.forEach((source, destination) => left.push([source, destination]));
+    expect(left).toEqual([[2, 3]]);
+  });
+});
+
+test('a port has so many drops in a window, and the same again in the next', () => {
+  const budget = new DropBudget(2, 30);
+  const take = (portNo: number, seconds: number) => budget.take(portNo, seconds * 1000);
+  expect([take(5, 0), take(5, 1), take(5, 2), take(900, 2)]).toEqual([true, true, false, true]);
+  expect([take(5, 29), take(5, 30)]).toEqual([false, true]);
+});
