@@ -18,7 +18,7 @@ interface Client {
 
 /** Binds. Rejects with the system's error (EADDRINUSE, EADDRNOTAVAIL, …). */
 export function bindUdp({ address, port, target }: PortBinding, clock: Clock): Promise<BoundPort> {
-  const server = createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', ipv6Only: true });
+  const server = createSocket(isIPv6(address) ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' });
   const clients = new UdpClients(server, clock);
   server.on('message', (message, from) => {
     const client = clients.of(from.address, from.port, target);

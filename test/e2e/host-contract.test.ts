@@ -3,11 +3,11 @@ import { hostContract } from '../fakes/host-contract';
 import { NetworkNamespace } from './support/network-namespace';
 import { NamespacedHost } from './support/namespaced-host';
 
-let namespace: NetworkNamespace;
+const namespace = new NetworkNamespace('contract');
 let inside: NamespacedHost;
 
 beforeAll(async () => {
-  namespace = NetworkNamespace.create('contract');
+  namespace.create();
   inside = await NamespacedHost.start(namespace);
   await inside.host.start();
 });

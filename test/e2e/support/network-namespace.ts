@@ -8,16 +8,18 @@ export class NetworkNamespace {
   readonly name: string;
   private readonly children = new Set<ChildProcess>();
 
-  private constructor(label: string) {
+  private created = false;
+
+  /** Makes nothing yet: that is create(). */
+  constructor(label: string) {
     count += 1;
     this.name = `dnt-${process.pid}-${count}-${label}`;
   }
 
-  static create(label: string): NetworkNamespace {
-    const namespace = new NetworkNamespace(label);
-    execFileSync('ip', ['netns', 'add', namespace.name]);
-    namespace.run('ip link set lo up');
-    return namespace;
+  create(): void {
+    execFileSync('ip', ['netns', 'add', this.name]);
+    this.created = true;
+    this.run('ip link set lo up');
   }
 
   get prefix(): string[] {
@@ -54,7 +56,7 @@ export class NetworkNamespace {
     return new Promise((resolve) => child.once('close', () => resolve(output.trim())));
   }
 
-  /** Ends the scripts and removes the namespace, with its interfaces. */
+  /** Ends the scripts and removes the namespace, with its interfaces. Does nothing where it was not made. */
   async remove(): Promise<void> {
     await Promise.all(
       [...this.children].map(async (child) => {
@@ -64,13 +66,14 @@ export class NetworkNamespace {
         await gone;
       }),
     );
-    execFileSync('ip', ['netns', 'delete', this.name]);
+    if (this.created) execFileSync('ip', ['netns', 'delete', this.name]);
+    this.created = false;
   }
 }
 
 /** A veth pair between two namespaces: `a`'s end is called `nameA`. */
 export function wire(a: NetworkNamespace, nameA: string, b: NetworkNamespace, nameB: string): void {
-  a.run(`ip link add ${nameA} type veth peer name ${nameB} netns /run/netns/${b.name}`);
+  a.run(`ip link add name ${nameA} type veth peer name ${nameB} netns ${b.name}`);
   a.run(`ip link set ${nameA} up`);
   b.run(`ip link set ${nameB} up`);
 }
