@@ -46,9 +46,14 @@ export function nextLocatorBlock(view: DirectoryView, range: Cidr): Cidr | undef
   return index === undefined ? undefined : { base: (range.base + index * size) as Ipv4, prefix };
 }
 
-/** The host's own address on the fabric: the first of its first block. */
-export function hostLocator(host: HostRow): Ipv4 | undefined {
-  const block = host.locatorBlocks[0];
+/** The blocks of a host that lie in the range; others are left from an earlier setting. */
+function blocksIn(range: Cidr, host: HostRow | undefined): readonly Cidr[] {
+  return host?.locatorBlocks.filter((block) => cidrsOverlap(range, block)) ?? [];
+}
+
+/** The host's own address on the fabric: the first of its first block, as 100.64.0.1. */
+export function hostLocator(host: HostRow, range: Cidr): Ipv4 | undefined {
+  const [block] = blocksIn(range, host);
   return block && ((block.base + 1) as Ipv4);
 }
 
@@ -120,7 +125,7 @@ export class RoundRobinAllocator implements Allocator {
   }
 
   locator(): { locator: Ipv4; newBlock: Cidr | undefined } {
-    const row = new LocatorRow(this.view.host(this.host)?.locatorBlocks ?? []);
+    const row = new LocatorRow(blocksIn(this.locatorRange, this.view.host(this.host)));
     const last = this.lastLocator ?? newest(this.view.endpointsOn(this.host))?.locator;
     const after = last === undefined ? -1 : row.indexOf(last);
     const isTaken = (index: number) => this.view.endpointByLocator(row.at(index)) !== undefined;

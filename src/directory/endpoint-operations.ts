@@ -115,7 +115,7 @@ export function insertEndpoint(context: PlanContext, endpoint: NewEndpoint): Ops
     interface: endpoint.interfaceName,
     created: nowMs,
   };
-  return [...(newBlock ? insertLocatorBlock(context, newBlock) : []), ...address.ops, insert('Endpoint', row)];
+  return [...(newBlock ? insertLocatorBlock(ownHost(context), newBlock) : []), ...address.ops, insert('Endpoint', row)];
 }
 
 function bindAddress(

@@ -34,11 +34,11 @@ export function insertHost(host: { name: string; routerMac: Mac; datapathId: str
   ];
 }
 
-/** Gives this host one more locator block. */
-export function insertLocatorBlock(context: PlanContext, block: Cidr): Ops {
+/** Gives a host one more locator block. */
+export function insertLocatorBlock(host: HostRow, block: Cidr): Ops {
   return [
     insert('LocatorBlock', { cidr: formatCidr(block) }, { uuidName: 'block' }),
-    mutate('Host', isRow(ownHost(context).uuid), [['locator_blocks', 'insert', [named('block')]]]),
+    mutate('Host', isRow(host.uuid), [['locator_blocks', 'insert', [named('block')]]]),
   ];
 }
 
@@ -151,7 +151,6 @@ export function insertNetwork(context: PlanContext, network: NewNetwork): Ops {
   const owner = { tenant: network.tenant, ref: refer.ref, network: named('network'), holders: [] };
   return [
     ...refer.ops,
-    ...(network.newPools ? addPools(context, network.newPools, owner) : []),
     insert(
       'Network',
       {
@@ -167,6 +166,7 @@ export function insertNetwork(context: PlanContext, network: NewNetwork): Ops {
       },
       { uuidName: 'network' },
     ),
+    ...(network.newPools ? addPools(context, network.newPools, owner) : []),
     ...(network.poolIds ?? []).flatMap((id) => attachPool(context, id, network)),
   ];
 }

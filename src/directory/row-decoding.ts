@@ -1,7 +1,7 @@
 // From rows as the OVSDB client gives them (a value per column, references as uuids) to the typed rows of rows.ts. A row
 // that somebody wrote by hand and that makes no sense throws, and its reader leaves it out.
 
-import { parseCidr, parseIpv4, parseMac, type Cidr } from '../base/addresses';
+import { parseCidr, parseIpv4, parseMac } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import type { Uuid } from '../ovsdb/notation';
 import type {
@@ -9,6 +9,7 @@ import type {
   EndpointId,
   EndpointRow,
   HostRow,
+  LocatorBlock,
   NetworkId,
   NetworkRow,
   PoolId,
@@ -20,15 +21,9 @@ import type {
 /** The columns of one row by their OVSDB names: atoms, undefined for an empty optional one, arrays, Maps. */
 export type RawRow = Readonly<Record<string, unknown>>;
 
-/** A LocatorBlock: part of its Host in rows.ts. */
-export interface LocatorBlockRow {
-  readonly uuid: Uuid;
-  readonly cidr: Cidr;
-}
-
 /** All tables of the schema as they are kept, the parts of other rows included. */
 export interface StoredRows {
-  LocatorBlock: LocatorBlockRow;
+  LocatorBlock: LocatorBlock;
   Host: HostRow;
   Tenant: TenantRow;
   Network: NetworkRow;
@@ -93,14 +88,14 @@ function hostNames(rows: RowResolver, value: unknown): readonly string[] {
 }
 
 const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
-  LocatorBlock: (uuid, raw) => ({ uuid, cidr: parseCidr(text(raw['cidr'])) }),
+  LocatorBlock: (uuid, raw) => ({ uuid, ...parseCidr(text(raw['cidr'])) }),
 
   Host: (uuid, raw, rows) => ({
     uuid,
     name: text(raw['name']),
     routerMac: parseMac(text(raw['router_mac'])),
     datapathId: text(raw['datapath_id']),
-    locatorBlocks: [...list(raw['locator_blocks'], (block) => follow(rows, 'LocatorBlock', block).cidr)].sort(
+    locatorBlocks: [...list(raw['locator_blocks'], (block) => follow(rows, 'LocatorBlock', block))].sort(
       (a, b) => a.base - b.base,
     ),
   }),

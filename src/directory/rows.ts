@@ -18,6 +18,11 @@ interface Row {
   readonly uuid: Uuid;
 }
 
+/** A prefix that locators of one host come from. */
+export interface LocatorBlock extends Cidr {
+  readonly uuid: Uuid;
+}
+
 /** A Docker server with an agent of ours. */
 export interface HostRow extends Row {
   readonly name: string;
@@ -25,8 +30,8 @@ export interface HostRow extends Row {
   readonly routerMac: Mac;
   /** 16 hex digits, OpenFlow's datapath_id of its br-int. */
   readonly datapathId: string;
-  /** The prefixes that its endpoints' locators come from, ascending. The first address of the first is the host's own. */
-  readonly locatorBlocks: readonly Cidr[];
+  /** The prefixes that its endpoints' locators come from, ascending; see hostLocator of allocation.ts. */
+  readonly locatorBlocks: readonly LocatorBlock[];
 }
 
 /** A name space of addresses. It exists as long as a network, pool or address refers to it. */

@@ -6,7 +6,10 @@ import type { Operation } from '../ovsdb/notation';
 import type { DirectoryChange } from './rows';
 import type { DirectoryView } from './view';
 
-/** The operations of one transaction (RFC 7047 §5.2), all or nothing. */
+/**
+ * The operations of one transaction (RFC 7047 §5.2), all or nothing. An insert stands before what names its row: its
+ * uuid is chosen by us, and ovsdb-server 3.1 resolves a name that comes earlier to another one.
+ */
 export type Ops = readonly Operation[];
 
 /** Gives out numbers that nobody has, never the one that was free last: what is old should stay unused for long. */

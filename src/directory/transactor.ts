@@ -9,8 +9,7 @@
 
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
-import type {
-  OvsdbError} from '../ovsdb/errors';
+import type { OvsdbError } from '../ovsdb/errors';
 import {
   ClusterError,
   ConnectionLost,

@@ -93,7 +93,7 @@ class Transaction {
     for (const operation of operations) {
       if (operation.op !== 'insert' || operation.uuidName === undefined) continue;
       if (this.names.has(operation.uuidName)) throw failure('duplicate uuid-name', operation.uuidName);
-      this.names.set(operation.uuidName, operation.uuid ?? (randomUUID() as Uuid));
+      this.names.set(operation.uuidName, randomUUID() as Uuid);
     }
   }
 
@@ -133,6 +133,8 @@ class Transaction {
     const table = this.tableOf(operation.table);
     const name = operation.uuidName === undefined ? undefined : this.names.get(operation.uuidName);
     const uuid = operation.uuid ?? name ?? (randomUUID() as Uuid);
+    // As in ovsdb-server 3.1: what named the row before its insert chose a uuid refers to no row.
+    if (operation.uuidName !== undefined) this.names.set(operation.uuidName, uuid);
     if (this.row(table.name, uuid) !== undefined) throw failure('duplicate uuid', uuid);
     const row: Record<string, unknown> = {};
     for (const [column, { type }] of table.columns) row[column] = defaultValue(type);

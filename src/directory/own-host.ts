@@ -1,0 +1,58 @@
+// This host's own row: made when an agent first meets a database, and kept in step with the locator range.
+
+import { cidrHolds, cidrsOverlap, formatCidr, type Cidr, type Mac } from '../base/addresses';
+import { DaoliError } from '../base/errors';
+import { isRow, mutate, wait } from '../ovsdb/operations';
+import { nextLocatorBlock } from './allocation';
+import { insertHost, insertLocatorBlock } from './operations';
+import type { HostRow } from './rows';
+import type { Ops, PlanContext } from './store';
+import type { DirectoryView } from './view';
+
+/** A random MAC address, unicast and locally administered (IEEE 802, the two low bits of the first octet are 10). */
+export function randomMac(random: () => number): Mac {
+  const low = Math.floor(random() * 2 ** 24);
+  const high = Math.floor(random() * 2 ** 24) & 0xfcffff;
+  return ((high | 0x020000) * 2 ** 24 + low) as Mac;
+}
+
+/** The datapath id of a host: as OpenFlow has it by custom, its MAC address in the lower 48 bits. */
+export function datapathIdOf(routerMac: Mac): string {
+  return routerMac.toString(16).padStart(16, '0');
+}
+
+/**
+ * Inserts the Host row of this host if there is none. If there is one, sees to a locator block inside the range, which
+ * may have been set anew, and gives up blocks outside it that no endpoint uses. Throws `exhausted`.
+ */
+export function planOwnHost({ view, host }: PlanContext, range: Cidr, random: () => number): Ops {
+  const row = view.host(host);
+  if (row === undefined) {
+    const routerMac = randomMac(random);
+    const block = freeBlock(view, range);
+    return insertHost({ name: host, routerMac, datapathId: datapathIdOf(routerMac), block });
+  }
+  return adjustBlocks(view, row, range);
+}
+
+function adjustBlocks(view: DirectoryView, host: HostRow, range: Cidr): Ops {
+  const isUsed = (block: Cidr) =>
+    [...view.endpointsOn(host.name)].some((endpoint) => cidrHolds(block, endpoint.locator));
+  const outside = host.locatorBlocks.filter((block) => !cidrsOverlap(range, block));
+  const unused = outside.filter((block) => !isUsed(block)).map(({ uuid }) => uuid);
+  const isMissing = outside.length === host.locatorBlocks.length;
+  if (!isMissing && unused.length === 0) return [];
+  const removal = mutate('Host', isRow(host.uuid), [['locator_blocks', 'delete', unused]]);
+  return [
+    wait('Host', isRow(host.uuid), [{ locator_blocks: host.locatorBlocks.map(({ uuid }) => uuid) }]),
+    ...(isMissing ? insertLocatorBlock(host, freeBlock(view, range)) : []),
+    removal,
+  ];
+}
+
+function freeBlock(view: DirectoryView, range: Cidr): Cidr {
+  const block = nextLocatorBlock(view, range);
+  if (block !== undefined) return block;
+  const text = formatCidr(range);
+  throw new DaoliError('exhausted', `every locator block of ${text} is taken: use a larger locator range`, text);
+}
