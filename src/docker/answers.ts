@@ -1,0 +1,105 @@
+// What the engine's API answers, as our types. Pure. The shapes are the parts that we read, as Docker 20.10 to 29 send them.
+
+import { z } from 'zod';
+import type { ContainerEvent, DockerEndpoint, DockerNetwork, NetworkEvent } from './docker';
+
+/** GET /networks and GET /networks/{id}; only the second has Containers. */
+export const networkShape = z.object({
+  Id: z.string(),
+  Name: z.string(),
+  Driver: z.string(),
+  Scope: z.string(),
+  Internal: z.boolean().optional(),
+  Options: z.record(z.string(), z.string()).nullish(),
+  Labels: z.record(z.string(), z.string()).nullish(),
+  Containers: z.record(z.string(), z.object({ Name: z.string(), EndpointID: z.string() })).nullish(),
+});
+export type EngineNetwork = z.infer<typeof networkShape>;
+
+/** GET /containers/{id}/json. */
+export const containerShape = z.object({
+  Id: z.string(),
+  Name: z.string(),
+  NetworkSettings: z.object({
+    Networks: z
+      .record(
+        z.string(),
+        z.object({ NetworkID: z.string(), EndpointID: z.string(), Aliases: z.array(z.string()).nullish() }),
+      )
+      .nullish(),
+  }),
+});
+export type EngineContainer = z.infer<typeof containerShape>;
+
+/** A line of GET /events. */
+const eventShape = z.object({
+  Type: z.string(),
+  Action: z.string(),
+  Actor: z.object({ ID: z.string(), Attributes: z.record(z.string(), z.string()).nullish() }),
+});
+
+export const CONTAINER_ACTIONS = ['start', 'die', 'rename', 'destroy'] as const;
+export const NETWORK_ACTIONS = ['create', 'connect', 'disconnect', 'destroy'] as const;
+
+export function networkOf(network: EngineNetwork): DockerNetwork {
+  const { Id: id, Name: name, Driver: driver, Scope: scope, Internal: internal, Labels: labels } = network;
+  return { id, name, driver, scope, internal: internal ?? false, labels: labels ?? {} };
+}
+
+/** An endpoint without a container stands under "ep-" and its own id. */
+export function endpointsOfNetwork({ Id, Containers }: EngineNetwork): DockerEndpoint[] {
+  return Object.entries(Containers ?? {}).map(([key, { Name, EndpointID }]) => ({
+    endpointId: EndpointID,
+    networkId: Id,
+    ...(key.startsWith('ep-') ? {} : { containerId: key, containerName: Name }),
+    aliases: [],
+  }));
+}
+
+/** A container that does not run has its networks, but no endpoint ids. */
+export function endpointsOfContainer({ Id, Name, NetworkSettings }: EngineContainer): DockerEndpoint[] {
+  return Object.values(NetworkSettings.Networks ?? {})
+    .filter(({ EndpointID }) => EndpointID !== '')
+    .map(({ NetworkID, EndpointID, Aliases }) => ({
+      endpointId: EndpointID,
+      networkId: NetworkID,
+      containerId: Id,
+      containerName: Name.replace(/^\//, ''),
+      aliases: Aliases ?? [],
+    }));
+}
+
+/** The interface of a network of Docker's bridge driver. */
+export function bridgeInterface({ Id, Options }: EngineNetwork): string {
+  return Options?.['com.docker.network.bridge.name'] ?? `br-${Id.slice(0, 12)}`;
+}
+
+export type EngineEvent =
+  | { readonly type: 'container'; readonly event: ContainerEvent }
+  | { readonly type: 'network'; readonly event: NetworkEvent };
+
+/** Reads one event. Undefined where it is none that we follow, or not an event at all. */
+export function parseEvent(line: string): EngineEvent | undefined {
+  const { success, data } = eventShape.safeParse(parseJson(line));
+  if (!success) return undefined;
+  const { ID, Attributes } = data.Actor;
+  const attributes = Attributes ?? {};
+  if (data.Type === 'container') {
+    const action = CONTAINER_ACTIONS.find((each) => each === data.Action);
+    const event = { containerId: ID, containerName: (attributes['name'] ?? '').replace(/^\//, '') };
+    return action === undefined ? undefined : { type: 'container', event: { action, ...event } };
+  }
+  const action = NETWORK_ACTIONS.find((each) => each === data.Action);
+  if (data.Type !== 'network' || action === undefined) return undefined;
+  const { name = '', type = '', container } = attributes;
+  const event = { action, networkId: ID, networkName: name, driver: type };
+  return { type: 'network', event: container === undefined ? event : { ...event, containerId: container } };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,73 @@
+// What DaoliNet asks of the Docker engine: names, containers and aliases, which Docker does not send to network drivers, and which
+// endpoints live. Never to be asked while a call of Docker's plugin protocol is being answered: Docker may wait for that answer.
+
+/** A network of one of our drivers. */
+export interface DockerNetwork {
+  readonly id: string;
+  readonly name: string;
+  /** "daolinet" or "daolinet/daolinet:latest". */
+  readonly driver: string;
+  /** "local" or "swarm". */
+  readonly scope: string;
+  readonly internal: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** An endpoint that Docker knows, with the container that has it. */
+export interface DockerEndpoint {
+  readonly endpointId: string;
+  readonly networkId: string;
+  /** Absent while no container has taken it (yet, or any more). */
+  readonly containerId?: string;
+  readonly containerName?: string;
+  /** Names that Docker's DNS has for it on this network besides the container's. */
+  readonly aliases: readonly string[];
+}
+
+export interface ContainerEvent {
+  readonly action: 'start' | 'die' | 'rename' | 'destroy';
+  readonly containerId: string;
+  /** The name that it has now. */
+  readonly containerName: string;
+}
+
+export interface NetworkEvent {
+  readonly action: 'create' | 'connect' | 'disconnect' | 'destroy';
+  readonly networkId: string;
+  readonly networkName: string;
+  /** Of any driver: Docker's bridges are of interest too. */
+  readonly driver: string;
+  /** With connect and disconnect. */
+  readonly containerId?: string;
+}
+
+export interface DockerHandlers {
+  /** After every connection, the first one included: anything may have happened before, so list again. */
+  onConnected(): void;
+  /** The engine is away; it is being tried again. */
+  onDisconnected(reason: string): void;
+  onContainer(event: ContainerEvent): void;
+  onNetwork(event: NetworkEvent): void;
+}
+
+/**
+ * Every call ends within 5 s. Each throws `unavailable` where the engine is away or did not say everything: an empty list always means that
+ * there is nothing, so that whoever compares may delete by it.
+ */
+export interface Docker {
+  /** Networks of our drivers. */
+  listNetworks(): Promise<DockerNetwork[]>;
+  /** Every endpoint on networks of our drivers that the engine knows, those of containers that are just starting included. */
+  listEndpoints(): Promise<DockerEndpoint[]>;
+  /** The endpoints of one container on networks of any driver; none where it does not exist or run. */
+  listContainerEndpoints(containerId: string): Promise<DockerEndpoint[]>;
+  /** Names of the host's interfaces that are Docker's own bridges ("docker0", "br-…"). */
+  listBridges(): Promise<string[]>;
+  /** Follows the engine's events until stop(). Nothing is ever thrown out of it. */
+  watch(handlers: DockerHandlers): DockerWatch;
+}
+
+export interface DockerWatch {
+  /** No handler is called afterwards. Idempotent. */
+  stop(): void;
+}

@@ -1,0 +1,137 @@
+// The Docker engine by its API on a unix socket, through dockerode. The only user of dockerode in the product.
+
+import Dockerode from 'dockerode';
+import type { Clock } from '../base/clock';
+import { DaoliError, messageOf } from '../base/errors';
+import type { Logger } from '../base/logger';
+import {
+  bridgeInterface,
+  containerShape,
+  endpointsOfContainer,
+  endpointsOfNetwork,
+  networkOf,
+  networkShape,
+  type EngineNetwork,
+} from './answers';
+import type { Docker, DockerEndpoint, DockerHandlers, DockerNetwork, DockerWatch } from './docker';
+import { EngineEvents } from './engine-events';
+
+export interface EngineOptions {
+  /** "/run/docker.sock". */
+  readonly socketPath: string;
+  /** Names under which our driver is known, each as Docker shows it. */
+  readonly drivers: readonly string[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** 0 (included) to 1 (excluded). */
+  readonly random: () => number;
+}
+
+const TIMEOUT_MS = 5000;
+/** The engine answers an inspection in about a millisecond, and has others to serve. */
+const CONCURRENT = 8;
+
+export class Engine implements Docker {
+  private readonly api: Dockerode;
+  /** Without a time limit, which would end a stream that has nothing to say. */
+  private readonly streams: Dockerode;
+
+  constructor(private readonly options: EngineOptions) {
+    const { socketPath } = options;
+    this.api = new Dockerode({ socketPath, timeout: TIMEOUT_MS });
+    this.streams = new Dockerode({ socketPath });
+  }
+
+  async listNetworks(): Promise<DockerNetwork[]> {
+    return this.bounded(async (signal) => (await this.ourNetworks(signal)).map(networkOf));
+  }
+
+  listEndpoints(): Promise<DockerEndpoint[]> {
+    return this.bounded(async (signal) => {
+      const networks = await this.ourNetworks(signal);
+      const listed = await inParallel(networks, (network) => this.networkEndpoints(network.Id));
+      const endpoints = listed.flat();
+      const containers = [...new Set(endpoints.flatMap(({ containerId }) => containerId ?? []))];
+      const named = (await inParallel(containers, (id) => this.containerEndpoints(id, signal))).flat();
+      const byId = new Map(named.map((endpoint) => [endpoint.endpointId, endpoint]));
+      return endpoints.map((endpoint) => byId.get(endpoint.endpointId) ?? endpoint);
+    });
+  }
+
+  listContainerEndpoints(containerId: string): Promise<DockerEndpoint[]> {
+    return this.bounded((signal) => this.containerEndpoints(containerId, signal));
+  }
+
+  listBridges(): Promise<string[]> {
+    return this.bounded(async (signal) => (await this.networksOf(['bridge'], signal)).map(bridgeInterface));
+  }
+
+  watch(handlers: DockerHandlers): DockerWatch {
+    const events = new EngineEvents(this.streams, this.options, handlers);
+    events.start();
+    return events;
+  }
+
+  private ourNetworks(signal: AbortSignal): Promise<EngineNetwork[]> {
+    return this.networksOf(this.options.drivers, signal);
+  }
+
+  private async networksOf(drivers: readonly string[], signal: AbortSignal): Promise<EngineNetwork[]> {
+    const filters = JSON.stringify({ driver: drivers });
+    const list: unknown[] = await this.api.listNetworks({ filters, abortSignal: signal });
+    // An engine that does not know the filter gives all.
+    return list.map((each) => networkShape.parse(each)).filter(({ Driver }) => drivers.includes(Driver));
+  }
+
+  private async networkEndpoints(id: string): Promise<DockerEndpoint[]> {
+    const answer = await orGone<unknown>(this.api.getNetwork(id).inspect());
+    return answer === undefined ? [] : endpointsOfNetwork(networkShape.parse(answer));
+  }
+
+  private async containerEndpoints(id: string, signal: AbortSignal): Promise<DockerEndpoint[]> {
+    const answer = await orGone<unknown>(this.api.getContainer(id).inspect({ abortSignal: signal }));
+    return answer === undefined ? [] : endpointsOfContainer(containerShape.parse(answer));
+  }
+
+  private async bounded<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const abort = new AbortController();
+    let cancel = (): void => undefined;
+    // Not every call of dockerode can be aborted: what cannot is no longer waited for, and ends by its own time limit.
+    const late = new Promise<never>((_, reject) => {
+      cancel = this.options.clock.after(TIMEOUT_MS, () => {
+        abort.abort();
+        reject(new Error('late'));
+      });
+    });
+    try {
+      return await Promise.race([call(abort.signal), late]);
+    } catch (error) {
+      const why = abort.signal.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : messageOf(error);
+      throw new DaoliError('unavailable', `the Docker engine: ${why}`, this.options.socketPath, { cause: error });
+    } finally {
+      cancel();
+      // Ends the calls beside the one that failed.
+      abort.abort();
+    }
+  }
+}
+
+/** Undefined where it went away between being listed and being asked for. */
+async function orGone<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof Error && 'statusCode' in error && error.statusCode === 404) return undefined;
+    throw error;
+  }
+}
+
+async function inParallel<T, R>(items: readonly T[], task: (item: T) => Promise<R>): Promise<R[]> {
+  const results = new Array<R>(items.length);
+  const left = items.entries();
+  const work = async (): Promise<void> => {
+    for (const [index, item] of left) results[index] = await task(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(CONCURRENT, items.length) }, work));
+  return results;
+}

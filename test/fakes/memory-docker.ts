@@ -1,0 +1,69 @@
+// A Docker engine in memory: networks and endpoints that a test puts there, events that it sends, and absence.
+
+import { DaoliError } from '../../src/base/errors';
+import type {
+  ContainerEvent,
+  Docker,
+  DockerEndpoint,
+  DockerHandlers,
+  DockerNetwork,
+  DockerWatch,
+  NetworkEvent,
+} from '../../src/docker/docker';
+
+export class MemoryDocker implements Docker {
+  networks: DockerNetwork[] = [];
+  endpoints: DockerEndpoint[] = [];
+  bridges: string[] = ['docker0'];
+  private available = true;
+  private readonly watchers = new Set<DockerHandlers>();
+
+  /** Takes the engine away, or brings it back: watchers hear of it, calls throw `unavailable` meanwhile. */
+  setAvailable(available: boolean): void {
+    if (available === this.available) return;
+    this.available = available;
+    for (const watcher of [...this.watchers]) {
+      if (available) watcher.onConnected();
+      else watcher.onDisconnected('taken away by the test');
+    }
+  }
+
+  sendContainer(event: ContainerEvent): void {
+    for (const watcher of [...this.watchers]) watcher.onContainer(event);
+  }
+
+  sendNetwork(event: NetworkEvent): void {
+    for (const watcher of [...this.watchers]) watcher.onNetwork(event);
+  }
+
+  listNetworks(): Promise<DockerNetwork[]> {
+    return this.answer(() => [...this.networks]);
+  }
+
+  listEndpoints(): Promise<DockerEndpoint[]> {
+    return this.answer(() => [...this.endpoints]);
+  }
+
+  listContainerEndpoints(containerId: string): Promise<DockerEndpoint[]> {
+    return this.answer(() => this.endpoints.filter((endpoint) => endpoint.containerId === containerId));
+  }
+
+  listBridges(): Promise<string[]> {
+    return this.answer(() => [...this.bridges]);
+  }
+
+  watch(handlers: DockerHandlers): DockerWatch {
+    this.watchers.add(handlers);
+    // As the real one: never within the call.
+    queueMicrotask(() => {
+      if (this.available && this.watchers.has(handlers)) handlers.onConnected();
+    });
+    return { stop: () => void this.watchers.delete(handlers) };
+  }
+
+  private async answer<T>(list: () => T): Promise<T> {
+    await Promise.resolve();
+    if (!this.available) throw new DaoliError('unavailable', 'the Docker engine: taken away by the test');
+    return list();
+  }
+}
