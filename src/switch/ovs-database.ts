@@ -65,10 +65,7 @@ export class OvsDatabase {
   async whenReady(deadline: number): Promise<void> {
     if (this.replica.synced && this.client.state === 'monitoring') return;
     const ready = Promise.all([this.client.whenReady(), this.replica.whenSynced()]);
-    await this.before(deadline, ready, () => {
-      const { remote } = this.options;
-      return new DaoliError('unavailable', `no connection to the OVS database at ${remote}: is ovsdb-server running?`);
-    });
+    await this.before(deadline, ready, () => this.noAnswer());
   }
 
   /**
@@ -80,7 +77,7 @@ export class OvsDatabase {
     for (;;) {
       await this.whenReady(deadline);
       try {
-        return await action();
+        return await this.before(deadline, action(), () => this.noAnswer());
       } catch (error) {
         if (error instanceof ConnectionLost || error instanceof NotConnected) continue;
         throw error instanceof OvsdbError ? asDaoliError(error) : error;
@@ -107,6 +104,15 @@ export class OvsDatabase {
   /** Resolves with what `check` gives as soon as it gives something; it is asked when the interface's row changes. */
   async waitForInterface<T>(name: string, check: () => T | undefined, deadline: number): Promise<T> {
     return this.waitFor(name, check, deadline);
+  }
+
+  private noAnswer(): DaoliError {
+    const { remote } = this.options;
+    return new DaoliError(
+      'unavailable',
+      `no answer from the OVS database at ${remote}: is ovsdb-server running?`,
+      remote,
+    );
   }
 
   private async waitFor<T>(key: string, check: () => T | undefined, deadline: number): Promise<T> {

@@ -17,6 +17,11 @@ export interface PortSpec {
   readonly externalIds: Readonly<Record<string, string>>;
   /** OVS's interface type; '' (the default) is an existing network device, 'internal' one that OVS makes. */
   readonly type?: '' | 'internal';
+  /**
+   * The device was made just now. A port that is left under its name belongs to a device that is gone, which OVS goes
+   * on using; it is removed first.
+   */
+  readonly isNewDevice?: boolean;
   /** The address of an internal port. */
   readonly mac?: string | undefined;
 }

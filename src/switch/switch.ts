@@ -13,7 +13,7 @@ import { isRow, mutate } from '../ovsdb/operations';
 import { sameValue } from '../ovsdb/values';
 import { bridgeOps, mapMutations, mutateOps, OWNER_KEY, type BridgeProfile } from './bridge-profile';
 import { OvsDatabase, type OvsDatabaseOptions } from './ovs-database';
-import type { BridgeRow, OvsTables } from './ovs-tables';
+import type { BridgeRow, OvsRow, OvsTables } from './ovs-tables';
 import { addPortOps, changedPortOps, isOwn, ownPorts, portRows, removePortOps, toSwitchPort } from './ports';
 import type { PortRows, PortSpec, SwitchPort } from './ports';
 
@@ -36,6 +36,8 @@ export interface PortChange {
 }
 
 const DEADLINE_MS = 5_000;
+/** What a failed addition may take to remove its port. */
+const REMOVAL_MS = 500;
 const DATAPATH_ID = /^[0-9a-f]{16}$/;
 
 export class Switch {
@@ -44,6 +46,8 @@ export class Switch {
   private readonly portListeners = new Set<(change: PortChange) => void>();
   private readonly bridgeLostListeners = new Set<() => void>();
   private readonly known = new Map<string, SwitchPort>();
+  /** Names of removed ports to the configuration that removes them, until ovs-vswitchd has carried it out. */
+  private readonly removals = new Map<string, number>();
 
   /** Throws `invalid` for a datapath id that is none. */
   constructor(private readonly options: SwitchOptions) {
@@ -106,18 +110,23 @@ export class Switch {
 
   /**
    * Adds a network device to the bridge and resolves with its OpenFlow port number. Idempotent: a port that is there is
-   * given the ids and taken as it is; one in error is made anew. Throws `conflict` if the name is another's, `internal`
-   * with OVS's own words if the device cannot be opened, `unavailable` after the deadline; after the last two the port
-   * is removed again.
+   * given the ids and taken as it is; one in error, or with `isNewDevice`, is made anew. Throws `conflict` if the name
+   * is another's, `internal` with OVS's own words if the device cannot be opened, `unavailable` after the deadline;
+   * after the last two the port is removed again.
    */
   addPort(spec: PortSpec): Promise<PortNo> {
     return this.queue.run(spec.name, async () => {
       const deadline = this.deadline();
+      if (spec.isNewDevice) await this.removePortNow(spec.name, deadline);
+      else await this.database.whenReady(deadline);
+      // A removal and an addition that ovs-vswitchd sees at once cancel out, and it keeps the device that is gone.
+      await this.database.whenConfigured(this.removals.get(spec.name) ?? 0, deadline);
       await this.database.whileConnected(deadline, () => this.transactPort(spec));
       try {
         return await this.database.waitForInterface(spec.name, () => this.portNoOrThrow(spec.name), deadline);
       } catch (error) {
-        await this.removePortNow(spec.name).catch(() => {});
+        // At once or never: the caller has waited long enough.
+        await this.removePortNow(spec.name, this.database.deadlineIn(REMOVAL_MS)).catch(() => {});
         throw error;
       }
     });
@@ -130,7 +139,7 @@ export class Switch {
 
   /** Takes a port off the bridge. Idempotent. Throws `conflict` if the name is another's. */
   removePort(name: string): Promise<void> {
-    return this.queue.run(name, () => this.removePortNow(name));
+    return this.queue.run(name, () => this.removePortNow(name, this.deadline()));
   }
 
   /** Our ports, without the bridge's own. */
@@ -215,10 +224,10 @@ export class Switch {
     if (results.at(-1)?.count !== 1) throw gone();
   }
 
-  private async removePortNow(name: string): Promise<void> {
-    await this.database.whileConnected(this.deadline(), async () => {
+  private async removePortNow(name: string, deadline: number): Promise<void> {
+    await this.database.whileConnected(deadline, async () => {
       const rows = this.ownPortRows(name);
-      if (rows !== undefined) await this.database.transact(removePortOps(rows));
+      if (rows !== undefined) this.removals.set(name, await this.database.configure(removePortOps(rows)));
     });
   }
 
@@ -243,8 +252,16 @@ export class Switch {
 
   private handleChange(change: ReplicaChange<OvsTables>): void {
     if (change.table === 'Interface') this.handleInterface((change.row ?? change.old)?.name ?? '');
+    if (change.table === 'Open_vSwitch' && change.row !== undefined) this.forgetRemovals(change.row);
     if (change.table !== 'Bridge' || change.row !== undefined || change.old?.name !== this.options.bridge) return;
     for (const listener of [...this.bridgeLostListeners]) this.client.guard(listener);
+  }
+
+  /** Those that are carried out, and those that another database knew. */
+  private forgetRemovals({ cur_cfg: done, next_cfg: last }: OvsRow): void {
+    for (const [name, configuration] of this.removals) {
+      if (configuration <= done || configuration > last) this.removals.delete(name);
+    }
   }
 
   private handleInterface(name: string): void {

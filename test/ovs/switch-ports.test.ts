@@ -153,3 +153,34 @@ test('without ovs-vswitchd the deadline rejects and the port is gone again', asy
   expect(other.ports()).toEqual([]);
   other.stop();
 });
+
+test('a port for a new device under a name that is taken is made anew, after OVS has let go of the old one', async () => {
+  const log: string[] = [];
+  ovsSwitch.onPortChange(({ port }) => log.push(port === undefined ? 'gone' : `${port.portNo ?? 'unnumbered'}`));
+  await ovsSwitch.addPort({ name: 'p1', ofportRequest: 4, externalIds });
+  await ovsSwitch.addPort({ name: 'p1', ofportRequest: 4, externalIds, isNewDevice: true });
+  await ovsSwitch.removePort('p1');
+  await ovsSwitch.addPort({ name: 'p1', ofportRequest: 4, externalIds });
+  const once = ['unnumbered', '4', 'gone'];
+  expect(log).toEqual([...once, ...once, 'unnumbered', '4']);
+  // A port that OVS let go of and took again has been told of as deleted and added.
+  expect(
+    ovs
+      .vswitchd()
+      .log()
+      .match(/deleted interface p1 on port 4/g),
+  ).toHaveLength(2);
+});
+
+test('a frozen ovsdb-server does not hold a call beyond its deadline', async () => {
+  const other = new Switch({ ...options, deadlineMs: 200 });
+  other.start();
+  await other.whenReady();
+  ovs.ovsdb.daemon().signal('SIGSTOP');
+  try {
+    await expect(other.addPort({ name: 'p1', externalIds })).rejects.toMatchObject({ code: 'unavailable' });
+  } finally {
+    ovs.ovsdb.daemon().signal('SIGCONT');
+    other.stop();
+  }
+});
