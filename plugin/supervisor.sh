@@ -20,16 +20,17 @@ uptime_seconds() {
   now=${now%.*}
 }
 
-# next_delay DELAY: the pause before the following restart, into $delay. The first restart is at once.
-next_delay() {
-  case $1 in 0) delay=0.2 ;; 0.2) delay=0.5 ;; 0.5) delay=1 ;; 1) delay=2 ;; *) delay=5 ;; esac
+# pause_after DEATHS: the seconds before the next restart, into $delay, after that many early deaths in a row. The first
+# restart is at once, and the pause stays below a second for some more.
+pause_after() {
+  case $1 in 0 | 1) delay=0 ;; 2) delay=0.1 ;; 3) delay=0.2 ;; 4) delay=0.4 ;; [5-9]) delay=0.8 ;; *) delay=5 ;; esac
 }
 
 # keep NAME GRACE COMMAND...: runs COMMAND, again whenever it ends, until TERM; then ends it, with KILL after GRACE seconds.
 keep() {
   name=$1 grace=$2
   shift 2
-  child='' stopping='' delay=0
+  child='' stopping='' deaths=0
   trap 'stopping=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
   while [ -z "$stopping" ]; do
     uptime_seconds
@@ -38,17 +39,18 @@ keep() {
     child=$!
     [ -z "$stopping" ] || { kill -TERM "$child"; break; } # TERM came before $child was known
     status=0
-    wait "$child" || status=$?
+    wait "$child" 2>/dev/null || status=$?
     [ -z "$stopping" ] || break
     uptime_seconds
-    [ $((now - started)) -lt $STEADY_SECONDS ] || delay=0
+    [ $((now - started)) -lt $STEADY_SECONDS ] || deaths=0
+    deaths=$((deaths + 1))
+    pause_after $deaths
     say "$name ended (status $status); it starts again in $delay s"
     if [ "$delay" != 0 ]; then
       sleep "$delay" &
       child=$!
-      wait "$child"
+      wait "$child" 2>/dev/null
     fi
-    next_delay "$delay"
   done
   end_child "$grace"
 }
@@ -58,7 +60,7 @@ end_child() {
   [ -n "$child" ] || return 0
   (sleep "$1" && kill -KILL "$child") 2>/dev/null &
   watchdog=$!
-  while kill -0 "$child" 2>/dev/null; do wait "$child"; done
+  while kill -0 "$child" 2>/dev/null; do wait "$child" 2>/dev/null; done # silent: the shell reports signals
   kill "$watchdog" 2>/dev/null
 }
 
@@ -133,22 +135,26 @@ place_ovs_sockets() {
 # stop: daolinetd first, while what it writes to is still there.
 stop() {
   trap '' TERM
-  kill -TERM "$agent" 2>/dev/null
-  wait "$agent"
-  # shellcheck disable=SC2086
-  kill -TERM $servers 2>/dev/null
-  # shellcheck disable=SC2086
-  wait $servers
+  if [ -n "$agent" ]; then
+    kill -TERM "$agent" 2>/dev/null
+    wait "$agent"
+  fi
+  if [ -n "$servers" ]; then
+    # shellcheck disable=SC2086
+    kill -TERM $servers 2>/dev/null
+    # shellcheck disable=SC2086
+    wait $servers
+  fi
   exit 0
 }
 
+agent='' servers=''
+trap stop TERM # first of all: the kernel drops what process 1 has no handler for
 mkdir -p -m 700 $RUN
 chmod 700 $RUN
 choose_ovs
 place_ovs_sockets
 
-servers='' agent=''
-trap stop TERM
 keep 'ovsdb-server of the directory' $OVS_GRACE directory &
 servers=$!
 if [ "$DAOLINET_OVS" = plugin ]; then

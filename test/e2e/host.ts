@@ -38,7 +38,9 @@ export interface HostOptions {
 }
 
 const BUILD_TIMEOUT_MS = 900_000;
+const GET_CAPABILITIES = { method: 'POST', path: '/NetworkDriver.GetCapabilities' };
 const LOG_LINES = 60;
+const LOG_LINE_LENGTH = 400;
 
 const NETWORK = `
 set -e
@@ -150,7 +152,7 @@ export class Host {
     return this.namespace.processes('daolinetd')[0];
   }
 
-  /** Ends the agent and waits until its successor runs. With SIGSTOP it only stands still, until SIGCONT. */
+  /** Ends the agent and waits until its successor answers. With SIGSTOP it only stands still, until SIGCONT. */
   async killAgent(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const before = await waitFor('the agent', () => this.agentPid());
     await this.exec('kill', [`-${signal.slice(3)}`, String(before)]);
@@ -159,6 +161,7 @@ export class Host {
       const now = this.agentPid();
       return now !== undefined && now !== before;
     });
+    await waitFor('the agent to answer', () => this.answers('/run/docker/plugins/daolinet.sock', GET_CAPABILITIES));
   }
 
   /** Installs the plugin from the registry and enables it. */
@@ -208,8 +211,9 @@ export class Host {
     if (!existsSync(folder)) return '';
     return readdirSync(folder)
       .map((name) => {
-        const lines = readFileSync(path.join(folder, name), 'utf8').trimEnd().split('\n').slice(-LOG_LINES);
-        return `--- ${name}\n${lines.join('\n')}\n`;
+        const lines = readFileSync(path.join(folder, name), 'utf8').trimEnd().split('\n');
+        const last = lines.slice(-LOG_LINES).map((line) => line.slice(0, LOG_LINE_LENGTH));
+        return `--- ${name}\n${last.join('\n')}\n`;
       })
       .join('');
   }
@@ -266,23 +270,34 @@ export class Host {
 
   private async startDockerd(): Promise<void> {
     this.namespace.startDaemon('dockerd', ['dockerd', '--containerd', '/run/containerd/containerd.sock']);
-    await waitFor('the Docker engine', () => this.pingDocker(), 60_000);
+    await waitFor('dockerd', () => this.namespace.daemonPid('dockerd'));
+    await waitFor(
+      'the Docker engine',
+      async () => {
+        const answers = await this.answers('/run/docker.sock', { path: '/_ping' });
+        if (!answers && this.namespace.daemonPid('dockerd') === undefined)
+          throw new Error(`dockerd ended\n${this.log()}`);
+        return answers;
+      },
+      60_000,
+    );
   }
 
-  private pingDocker(): Promise<boolean> {
+  /** Whether a server on a unix socket of the host answers a request with 200. */
+  private answers(socket: string, request: http.RequestOptions): Promise<boolean> {
     return new Promise((resolve) => {
-      const socketPath = this.path('/run/docker.sock');
-      const request = http.get({ socketPath, path: '/_ping', agent: false }, (response) => {
-        response.resume().on('close', () => resolve(response.statusCode === 200));
-      });
-      request.on('error', () => resolve(false));
+      http
+        .request({ ...request, socketPath: this.path(socket), agent: false }, (response) => {
+          response.resume().on('close', () => resolve(response.statusCode === 200));
+        })
+        .on('error', () => resolve(false))
+        .end();
     });
   }
 
   private async setLiveRestore(liveRestore: boolean): Promise<void> {
     writeFileSync(this.path('/etc/docker/daemon.json'), JSON.stringify({ 'live-restore': liveRestore }));
-    const pid = readFileSync(this.path('/run/dockerd.daemon'), 'utf8').trim();
-    await this.exec('kill', ['-HUP', pid]);
+    await this.exec('kill', ['-HUP', String(this.namespace.daemonPid('dockerd'))]);
     await waitFor(
       'the engine to read its configuration',
       async () => (await this.docker('info', '--format', '{{.LiveRestoreEnabled}}')) === String(liveRestore),

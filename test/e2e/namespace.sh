@@ -6,7 +6,7 @@
 #
 # usage: namespace.sh [--net] [--root ROOT] FOLDER HOSTNAME COMMAND...
 # With --root the programs are those of the system in ROOT (made by debootstrap) in place of this machine's.
-# FOLDER/pid is the process id of the host's process 1, for nsenter; /var/log/daolinet inside is FOLDER/log.
+# Once it runs, FOLDER/pid has the process id of the host's process 1, for nsenter. /var/log/daolinet inside is FOLDER/log.
 set -eu
 
 net=''
@@ -143,7 +143,6 @@ if [ -n "$inside" ]; then
   exit
 fi
 
-rm -f "$folder/pid"
 enter_cgroups
 # shellcheck disable=SC2086
 unshare --fork --kill-child --pid --mount --ipc --uts --cgroup $net \

@@ -95,6 +95,8 @@ export class Namespace {
 
   /** Starts the namespaces. They end with `end()`, or with this process, however it ends. */
   async start(): Promise<void> {
+    const pidFile = path.join(this.folder, 'pid');
+    rmSync(pidFile, { force: true });
     const root = this.root === undefined ? [] : ['--root', this.root];
     // Its standard input is a pipe from this process: at its end the shell ends, and with it all that runs inside.
     this.shell = spawn(
@@ -107,8 +109,7 @@ export class Namespace {
     const { shell } = this;
     const pid = await waitFor('the namespace', () => {
       if (shell.exitCode !== null) throw new Error(`namespace.sh ended: ${this.complaints}`);
-      const file = path.join(this.folder, 'pid');
-      return existsSync(file) && readFileSync(file, 'utf8');
+      return read(pidFile) || undefined;
     });
     this.pid = Number(pid);
   }
@@ -138,27 +139,33 @@ export class Namespace {
   /** Starts a daemon inside, its output appended to /var/log/daolinet/NAME.log. It outlives this call, not the host. */
   startDaemon(name: string, command: readonly string[]): void {
     const line = command.map(quote).join(' ');
+    // In a subshell that ends at once, so that process 1 is its parent and reaps it.
     this.shell?.stdin?.write(
-      `mkdir -p /var/log/daolinet; rm -f /run/${name}.daemon; ` +
-        `setsid sh -c 'echo $$ >/run/${name}.daemon; exec "$@"' sh ${line} ` +
-        `>>/var/log/daolinet/${name}.log 2>&1 </dev/null &\n`,
+      `rm -f /run/${name}.daemon; (setsid sh -c 'echo $$ >/run/${name}.daemon; exec "$@"' sh ${line} ` +
+        `>>/var/log/daolinet/${name}.log 2>&1 </dev/null &)\n`,
     );
+  }
+
+  /** Process id of a daemon, as the host numbers it; undefined until it was started, and once it has ended. */
+  daemonPid(name: string): number | undefined {
+    const pid = Number(read(this.path(`/run/${name}.daemon`)));
+    return pid !== 0 && this.processExists(pid) ? pid : undefined;
   }
 
   /** Ends a daemon and waits until it is gone; does nothing when it does not run. */
   async stopDaemon(name: string, signal: NodeJS.Signals): Promise<void> {
-    const file = this.path(`/run/${name}.daemon`);
-    const pid = existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
-    if (pid === 0 || !this.processExists(pid)) return;
+    const pid = this.daemonPid(name);
+    if (pid === undefined) return;
     await this.run(['kill', `-${signal.slice(3)}`, String(pid)]);
-    await waitFor(`${name} to end`, () => !this.processExists(pid), 30_000);
+    await waitFor(`${name} to end`, () => !existsSync(this.path(`/proc/${pid}`)), 30_000);
   }
 
   /** Process ids, as the host numbers them, of the processes called `name`. */
   processes(name: string): number[] {
     return readdirSync(this.path('/proc'))
       .filter((entry) => /^\d+$/.test(entry) && read(this.path(`/proc/${entry}/comm`)).trim() === name)
-      .map(Number);
+      .map(Number)
+      .filter((pid) => this.processExists(pid));
   }
 
   /** Whether a process runs inside; one that has ended and was not waited for does not. */
