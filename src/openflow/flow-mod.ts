@@ -1,28 +1,14 @@
-// OFPT_FLOW_MOD: struct ofp_flow_mod (OpenFlow 1.4, 7.3.4.2), and the instructions that flows carry (7.2.3).
+// OFPT_FLOW_MOD: struct ofp_flow_mod (OpenFlow 1.4, 7.3.4.2).
 
-import type { Action } from './action';
-import { encodeActions } from './action-encode';
 import type { PortNo } from './constants';
-import { OFPG_ANY, OFPIT, OFPP, OFPT, OFP_NO_BUFFER } from './constants';
-import type { Masked, Match } from './match';
-import { encodeMatch } from './match';
+import { OFPG_ANY, OFPP, OFPT, OFP_NO_BUFFER } from './constants';
+import type { Instructions } from './instruction';
+import { decodeInstructions, encodeInstructions } from './instruction';
+import type { Match } from './match';
+import { decodeMatch, encodeMatch, matchLength, paddedLength } from './match';
 import type { MessageWriter } from './message-writer';
-
-/** What happens to a packet, in the order in which OVS runs it. All absent is "drop". */
-export interface Instructions {
-  /** OFPIT_METER: drops what is over the meter's rate before anything else. */
-  readonly meter?: number;
-  /** OFPIT_APPLY_ACTIONS. Never empty. */
-  readonly actions?: readonly Action[];
-  /** OFPIT_CLEAR_ACTIONS. */
-  readonly clearActions?: true;
-  /** OFPIT_WRITE_ACTIONS. */
-  readonly writeActions?: readonly Action[];
-  /** OFPIT_WRITE_METADATA. */
-  readonly writeMetadata?: Masked<bigint>;
-  /** OFPIT_GOTO_TABLE. */
-  readonly gotoTable?: number;
-}
+import { ProtocolError, requireLength } from './protocol-error';
+import { u16, u32, u64 } from './reader';
 
 export type FlowModCommand = 'add' | 'modify' | 'modify_strict' | 'delete' | 'delete_strict';
 
@@ -47,7 +33,11 @@ export interface FlowMod extends Instructions {
   readonly outPort?: PortNo;
 }
 
+/** enum ofp_flow_mod_command, by number. */
 const COMMANDS: readonly FlowModCommand[] = ['add', 'modify', 'modify_strict', 'delete', 'delete_strict'];
+
+/** Bytes before the match. */
+const FIXED_LENGTH = 48;
 
 /** Appends the message. Throws RangeError for a value that does not fit its field. */
 export function encodeFlowMod(writer: MessageWriter, xid: number, flow: FlowMod): void {
@@ -69,33 +59,42 @@ export function encodeFlowMod(writer: MessageWriter, xid: number, flow: FlowMod)
   writer.end(start);
 }
 
-/** Appends instructions in the order in which OVS writes them. */
-export function encodeInstructions(writer: MessageWriter, instructions: Instructions): void {
-  const { meter, actions, clearActions, writeActions, writeMetadata, gotoTable } = instructions;
-  if (meter !== undefined) {
-    writer.u32((OFPIT.METER << 16) | 8);
-    writer.u32(meter);
-  }
-  if (actions !== undefined && actions.length > 0) encodeActionList(writer, OFPIT.APPLY_ACTIONS, actions);
-  if (clearActions) encodeActionList(writer, OFPIT.CLEAR_ACTIONS, []);
-  if (writeActions !== undefined) encodeActionList(writer, OFPIT.WRITE_ACTIONS, writeActions);
-  if (writeMetadata !== undefined) {
-    writer.u32((OFPIT.WRITE_METADATA << 16) | 24);
-    writer.u32(0);
-    writer.u64(writeMetadata.value);
-    writer.u64(writeMetadata.mask);
-  }
-  if (gotoTable !== undefined) {
-    writer.u32((OFPIT.GOTO_TABLE << 16) | 8);
-    writer.u8(gotoTable);
-    writer.zeros(3);
-  }
+/** Decodes the message from `offset` to `end`. Members of value 0 (for `outPort`: any) are left out. */
+export function decodeFlowMod(buffer: Buffer, offset: number, end: number): FlowMod {
+  requireLength('ofp_flow_mod', end - offset, FIXED_LENGTH);
+  const command = COMMANDS[buffer[offset + 25] as number];
+  if (command === undefined) throw new ProtocolError('ofp_flow_mod', `command ${buffer[offset + 25]}`);
+  const match = offset + FIXED_LENGTH;
+  const instructions = match + paddedLength(matchLength(buffer, match, end));
+  const flow: { -readonly [Key in keyof FlowMod]: FlowMod[Key] } = {
+    type: 'flowMod',
+    command,
+    table: buffer[offset + 24] as number,
+    priority: u16(buffer, offset + 30),
+    match: decodeMatch(buffer, match, end),
+    ...decodeInstructions(buffer, instructions, end),
+  };
+  const cookie = u64(buffer, offset + 8);
+  const cookieMask = u64(buffer, offset + 16);
+  const outPort = u32(buffer, offset + 36) as PortNo;
+  const times = decodeTimes(buffer, offset + 26);
+  if (cookie !== 0n) flow.cookie = cookie;
+  if (cookieMask !== 0n) flow.cookieMask = cookieMask;
+  if (outPort !== OFPP.ANY) flow.outPort = outPort;
+  return { ...flow, ...times, ...decodeFlags(buffer, offset + 44) };
 }
 
-function encodeActionList(writer: MessageWriter, type: number, actions: readonly Action[]): void {
-  const start = writer.position;
-  writer.u32(type << 16);
-  writer.u32(0);
-  encodeActions(writer, actions);
-  writer.setU16(start + 2, writer.position - start);
+/** Idle and hard timeout, as flow mods, flow removed and flow statistics carry them. */
+export function decodeTimes(
+  buffer: Buffer,
+  offset: number,
+): Pick<FlowMod, 'idleTimeoutSeconds' | 'hardTimeoutSeconds'> {
+  const [idle, hard] = [u16(buffer, offset), u16(buffer, offset + 2)];
+  return { ...(idle ? { idleTimeoutSeconds: idle } : {}), ...(hard ? { hardTimeoutSeconds: hard } : {}) };
+}
+
+/** Flags and importance, as flow mods and flow statistics carry them. */
+export function decodeFlags(buffer: Buffer, offset: number): Pick<FlowMod, 'flags' | 'importance'> {
+  const [flags, importance] = [u16(buffer, offset), u16(buffer, offset + 2)];
+  return { ...(flags ? { flags } : {}), ...(importance ? { importance } : {}) };
 }

@@ -4,7 +4,8 @@ import { formatActions, parseAction, splitList } from './action-text';
 import type { Action } from './action';
 import { OFPFF, OFPP, OFP_DEFAULT_PRIORITY } from './constants';
 import { formatPort, hex, parsePort, parseUnsigned, parseWide } from './field-text';
-import type { FlowMod, FlowModCommand, Instructions } from './flow-mod';
+import type { FlowMod, FlowModCommand } from './flow-mod';
+import type { Instructions } from './instruction';
 import { formatMatch, MatchParser, unknownKeyword } from './match-text';
 
 const FLAG_NAMES: readonly (readonly [number, string])[] = [

@@ -10,3 +10,8 @@ export class ProtocolError extends DaoliError {
     this.name = 'ProtocolError';
   }
 }
+
+/** Throws where a structure has fewer bytes than it needs. */
+export function requireLength(structure: string, length: number, least: number): void {
+  if (length < least) throw new ProtocolError(structure, `${length} bytes, ${least} needed`);
+}
