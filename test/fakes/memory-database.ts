@@ -54,7 +54,7 @@ export class MemoryDatabase {
   /** All or nothing. Throws what OvsdbClient.transact rejects with; tells the listeners before it returns. */
   transact(operations: readonly Operation[]): OperationResult[] {
     operations.forEach((operation) => encodeOperation(this.schema, operation));
-    const transaction = new Transaction(this.tables, this.rows, operations);
+    const transaction = new Transaction(this.tables, this.rows);
     const results = operations.map((operation, index) => {
       try {
         return transaction.execute(operation);
@@ -84,35 +84,30 @@ type Rows = Map<string, Map<Uuid, MemoryRow>>;
 class Transaction {
   private readonly changed = new Map<string, Map<Uuid, MemoryRow | undefined>>();
   private readonly names = new Map<string, Uuid>();
+  private readonly created = new Set<string>();
 
   constructor(
     private readonly tables: ReadonlyMap<string, Table>,
     private readonly base: Rows,
-    operations: readonly Operation[],
-  ) {
-    for (const operation of operations) {
-      if (operation.op !== 'insert' || operation.uuidName === undefined) continue;
-      if (this.names.has(operation.uuidName)) throw failure('duplicate uuid-name', operation.uuidName);
-      this.names.set(operation.uuidName, randomUUID() as Uuid);
-    }
-  }
+  ) {}
 
   execute(operation: Operation): OperationResult {
     switch (operation.op) {
       case 'insert':
         return this.insert(operation);
-      case 'update':
-        return this.change(operation.table, operation.where, (table, row) => {
-          const values = Object.entries(operation.row).map(([name, value]) => [name, this.resolve(value)] as const);
-          return { ...row, ...Object.fromEntries(values.map(([name, value]) => [name, written(table, name, value)])) };
+      case 'update': {
+        const values = this.written(operation.table, operation.row);
+        return this.change(operation.table, operation.where, (row) => ({ ...row, ...values }));
+      }
+      case 'mutate': {
+        const columns = this.tableOf(operation.table).columns;
+        const steps = operation.mutations.map(([name, mutator, value]) => {
+          const column = mutable(columns.get(name) as Column);
+          const given = this.resolve(value);
+          return (row: MemoryRow) => ({ ...row, [name]: checked(column, mutated(mutator, row[name], given)) });
         });
-      case 'mutate':
-        return this.change(operation.table, operation.where, (table, row) =>
-          operation.mutations.reduce((now, [name, mutator, value]) => {
-            const after = mutated(mutator, now[name], this.resolve(value));
-            return { ...now, [name]: written(table, name, after) };
-          }, row),
-        );
+        return this.change(operation.table, operation.where, (row) => steps.reduce((now, step) => step(now), row));
+      }
       case 'delete':
         return this.change(operation.table, operation.where, () => undefined);
       case 'wait':
@@ -131,29 +126,45 @@ class Transaction {
 
   private insert(operation: Extract<Operation, { op: 'insert' }>): OperationResult {
     const table = this.tableOf(operation.table);
-    const name = operation.uuidName === undefined ? undefined : this.names.get(operation.uuidName);
-    const uuid = operation.uuid ?? name ?? (randomUUID() as Uuid);
-    // As in ovsdb-server 3.1: what named the row before its insert chose a uuid refers to no row.
-    if (operation.uuidName !== undefined) this.names.set(operation.uuidName, uuid);
-    if (this.row(table.name, uuid) !== undefined) throw failure('duplicate uuid', uuid);
+    const { uuidName } = operation;
+    const uuid = operation.uuid ?? (uuidName === undefined ? (randomUUID() as Uuid) : this.named(uuidName));
+    if (this.isKnown(table.name, uuid)) throw failure('duplicate uuid', uuid);
+    if (uuidName !== undefined) {
+      if (this.created.has(uuidName)) throw failure('duplicate uuid-name', uuidName);
+      this.created.add(uuidName);
+      // As in ovsdb-server 3.1: what named the row before its insert chose a uuid refers to no row.
+      this.names.set(uuidName, uuid);
+    }
     const row: Record<string, unknown> = {};
     for (const [column, { type }] of table.columns) row[column] = defaultValue(type);
-    for (const [column, value] of Object.entries(operation.row)) {
-      row[column] = checked(table.columns.get(column) as Column, this.resolve(value));
-    }
+    Object.assign(row, this.valuesOf(table, operation.row));
     this.set(table.name, uuid, row);
     return { uuid };
   }
 
   private change(
-    name: string,
+    table: string,
     where: readonly Condition[],
-    make: (table: Table, row: MemoryRow) => MemoryRow | undefined,
+    make: (row: MemoryRow) => MemoryRow | undefined,
   ): OperationResult {
-    const table = this.tableOf(name);
-    const found = this.matching(name, where);
-    for (const [uuid, row] of found) this.set(name, uuid, make(table, row));
+    const found = this.matching(table, where);
+    for (const [uuid, row] of found) this.set(table, uuid, make(row));
     return { count: found.length };
+  }
+
+  /** The values of a row as it is given, checked. */
+  private valuesOf(table: Table, row: object): MemoryRow {
+    const entries = Object.entries(row) as Array<[string, unknown]>;
+    return Object.fromEntries(
+      entries.map(([name, value]) => [name, checked(table.columns.get(name) as Column, this.resolve(value))]),
+    );
+  }
+
+  /** The values for rows that are there: their columns must be mutable, whether any row is found or not. */
+  private written(name: string, row: object): MemoryRow {
+    const table = this.tableOf(name);
+    for (const column of Object.keys(row)) mutable(table.columns.get(column) as Column);
+    return this.valuesOf(table, row);
   }
 
   private wait({ table, where, columns, rows, until }: Extract<Operation, { op: 'wait' }>): OperationResult {
@@ -192,9 +203,9 @@ class Transaction {
   /** Checks the whole, in the order of ovsdb/transaction.c, and makes it so. Returns the changes. */
   finish(strongCounts: Map<Uuid, number>, indexes: Map<string, Map<string, Uuid>>): MemoryChange[] {
     const counts = this.countStrong();
+    this.checkStrong(counts, strongCounts);
     this.collectGarbage(counts, strongCounts);
     this.dropWeak();
-    this.checkStrong(counts, strongCounts);
     const keys = this.checkIndexes(indexes);
     for (const [uuid, delta] of counts) bump(strongCounts, uuid, delta);
     for (const store of keys) store();
@@ -312,6 +323,11 @@ class Transaction {
     return changed?.has(uuid) ? changed.get(uuid) : this.base.get(table)?.get(uuid);
   }
 
+  /** Whether the row is there, or was before this transaction. */
+  private isKnown(table: string, uuid: Uuid): boolean {
+    return this.base.get(table)?.has(uuid) === true || this.changed.get(table)?.has(uuid) === true;
+  }
+
   private set(table: string, uuid: Uuid, row: MemoryRow | undefined): void {
     if (!this.changed.has(table)) this.changed.set(table, new Map());
     this.changed.get(table)?.set(uuid, row);
@@ -332,11 +348,19 @@ class Transaction {
     }
   }
 
+  private named(name: string): Uuid {
+    const uuid = this.names.get(name) ?? (randomUUID() as Uuid);
+    this.names.set(name, uuid);
+    return uuid;
+  }
+
   /** A value with its names resolved; an undefined name is a uuid that no row has. */
   private resolve(value: unknown): unknown {
-    if (value instanceof NamedUuid) return this.names.get(value.name) ?? randomUUID();
-    if (Array.isArray(value)) return [...new Set(value.map((atom) => this.resolve(atom)))];
-    return value;
+    if (value instanceof NamedUuid) return this.named(value.name);
+    if (!Array.isArray(value)) return value;
+    const atoms = value.map((atom) => this.resolve(atom));
+    if (new Set(atoms).size < atoms.length) throw failure('ovsdb error', 'set contains duplicate');
+    return atoms;
   }
 }
 
@@ -369,11 +393,9 @@ function checked(column: Column, value: unknown): unknown {
   return result;
 }
 
-/** A value for an existing row, whose column must be mutable. */
-function written(table: Table, name: string, value: unknown): unknown {
-  const column = table.columns.get(name) as Column;
-  if (!column.isMutable) throw failure('constraint violation', `cannot update immutable column ${name}`);
-  return checked(column, value);
+function mutable(column: Column): Column {
+  if (column.isMutable) return column;
+  throw failure('constraint violation', `cannot update immutable column ${column.name}`);
 }
 
 function mutated(mutator: string, old: unknown, value: unknown): unknown {
