@@ -7,13 +7,13 @@
 import { EventEmitter } from 'node:events';
 import { Connection, CONNECTION_DEFAULTS, type ReplyHandler, type TlsOptions } from './connection';
 import type { OvsdbError } from './errors';
-import { ConnectionLost, errorFromWire, NotConnected, ProtocolError } from './errors';
+import { ConnectionLost, errorFromWire, InvalidValue, NotConnected, ProtocolError } from './errors';
 import { Locks, type LockRequest, type SendLock } from './locks';
 import { Monitor, type MonitoredTables, type MonitorListener } from './monitor';
-import type { Operation, OperationResult, Uuid } from './notation';
+import { isUuid, type Operation, type OperationResult } from './notation';
 import { parseRemote, RemoteRotation, type BackoffOptions } from './remotes';
 import { decodeRow, encodeOperation, tableOf } from './rows';
-import type { DatabaseSchema } from './schema';
+import { SchemaParser, type DatabaseSchema } from './schema';
 import { Session, type SessionState } from './session';
 import { systemClock, type Clock, type Random } from './timing';
 
@@ -75,6 +75,7 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
   private readonly rotation: RemoteRotation;
   private readonly locks: Locks;
   private readonly monitors = new Set<Monitor>();
+  private readonly schemas = new SchemaParser();
   private readonly minIndexes = new Map<string, number>();
   private currentState: ClientState = 'stopped';
   private currentSchema: DatabaseSchema | undefined;
@@ -83,13 +84,14 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
   private readyWaiters: Array<{ resolve: (schema: DatabaseSchema) => void; reject: (error: Error) => void }> = [];
   private monitorsMade = 0;
 
-  /** Throws InvalidValue for a remote that is none. */
+  /** Throws InvalidValue for a remote that is none, and for `ssl:` without `tls`. */
   constructor(private readonly options: ClientOptions) {
     super();
     this.clock = options.clock ?? systemClock;
     this.random = options.random ?? Math.random;
     this.backoff = options.backoff ?? DEFAULT_BACKOFF;
-    options.remotes.forEach(parseRemote);
+    const kinds = options.remotes.map((remote) => parseRemote(remote).kind);
+    if (kinds.includes('ssl') && options.tls === undefined) throw new InvalidValue('an ssl: remote needs TLS options');
     this.rotation = new RemoteRotation(options.remotes, this.backoff, this.random);
     this.locks = new Locks({
       onLocked: (name) => this.tell('locked', name),
@@ -265,13 +267,19 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
   private createSession(connection: Connection): Session {
     const { database, leaderOnly = false, clusterId } = this.options;
     const minIndex = (cid: string) => this.minIndexes.get(cid) ?? 0;
-    const options = { database, demands: { leaderOnly, clusterId, minIndex }, monitors: () => this.monitors };
+    const demands = { leaderOnly, clusterId, minIndex };
+    const options = { database, demands, schemas: this.schemas, monitors: () => this.monitors };
+    const isCurrent = () => this.live?.connection === connection;
     return new Session(connection, options, {
-      onState: (state) => this.enter(state),
+      onState: (state) => {
+        if (isCurrent()) this.enter(state);
+      },
       onServer: ({ cid, index }) => {
         if (cid !== undefined && index !== undefined) this.minIndexes.set(cid, Math.max(index, minIndex(cid)));
       },
-      onReady: (schema) => this.handleReady(schema),
+      onReady: (schema) => {
+        if (isCurrent()) this.handleReady(schema);
+      },
       onFailed: (error) => connection.close(error),
     });
   }
@@ -284,9 +292,9 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
   private handleReady(schema: DatabaseSchema): void {
     if (this.live === undefined) return;
     this.currentSchema = schema;
-    this.live.readyAt ??= this.clock.now();
-    const send = this.lockSender();
+    const send = this.live.readyAt === undefined ? this.lockSender() : undefined;
     if (send) this.locks.handleReady(send);
+    this.live.readyAt ??= this.clock.now();
     const waiters = this.readyWaiters;
     this.readyWaiters = [];
     for (const { resolve } of waiters) resolve(schema);
@@ -334,7 +342,11 @@ function describe(operation: Operation | undefined): string {
 
 function decodeResult(schema: DatabaseSchema, operation: Operation, json: unknown): OperationResult {
   const { uuid, count, rows } = (json ?? {}) as { uuid?: unknown; count?: unknown; rows?: unknown };
-  if (operation.op === 'insert' && Array.isArray(uuid)) return { uuid: uuid[1] as Uuid };
+  if (operation.op === 'insert') {
+    const id: unknown = Array.isArray(uuid) ? uuid[1] : undefined;
+    if (!isUuid(id)) throw new ProtocolError('an insert without its uuid');
+    return { uuid: id };
+  }
   if (operation.op === 'select' && Array.isArray(rows)) {
     return { rows: rows.map((row) => decodeRow(tableOf(schema, operation.table), row)) };
   }

@@ -7,15 +7,7 @@
 
 import { connect as connectNet, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions as TlsOptions } from 'node:tls';
-import {
-  ConnectionLost,
-  errorFromWire,
-  InvalidValue,
-  NotConnected,
-  OvsdbError,
-  ProtocolError,
-  TooManyRequests,
-} from './errors';
+import { ConnectionLost, errorFromWire, NotConnected, OvsdbError, ProtocolError, TooManyRequests } from './errors';
 import { DEFAULT_MAX_MESSAGE_BYTES, JsonSplitter } from './framing';
 import type { Remote } from './remotes';
 import type { Clock, Random } from './timing';
@@ -146,7 +138,6 @@ export class Connection {
     if (remote.kind === 'unix') return connectNet({ path: remote.path });
     const { host, port } = remote;
     if (remote.kind === 'tcp') return connectNet({ host, port, noDelay: true });
-    if (this.options.tls === undefined) throw new InvalidValue('an ssl: remote needs TLS options');
     return connectTls({ ...this.options.tls, host, port }).setNoDelay(true);
   }
 

@@ -1,7 +1,10 @@
 // The locks that a client wants (RFC 7047 §4.1.8–4.1.10). A lock lives on one server and dies with the connection, so it
 // is asked for anew on each; in a cluster every server grants it on its own, so there it excludes nobody by itself.
 
-import type { OvsdbError } from './errors';
+import { InvalidValue, type OvsdbError } from './errors';
+
+/** <id> of RFC 7047 §3.1. */
+const LOCK_NAME = /^[A-Za-z_]\w*$/;
 
 export type LockRequest = 'lock' | 'steal';
 
@@ -24,8 +27,9 @@ export class Locks {
     return this.wanted.get(name)?.held ?? false;
   }
 
-  /** Wants a lock from now on, over all connections. */
+  /** Wants a lock from now on, over all connections. Throws InvalidValue for a name that is no <id>. */
   want(name: string, method: LockRequest, send: SendLock | undefined): void {
+    if (!LOCK_NAME.test(name)) throw new InvalidValue(`"${name}" is no name for a lock (letters, digits and _)`);
     const lock = this.wanted.get(name) ?? { held: false };
     this.wanted.set(name, lock);
     if (send !== undefined && !lock.held) this.ask(name, method, send);

@@ -67,7 +67,7 @@ export class Replica<Tables> {
     });
   }
 
-  /** Follows no more. The rows stay as they are. Idempotent. */
+  /** Follows no more, for good. The rows stay as they are. Idempotent. */
   stop(): void {
     if (this.monitor !== undefined) this.client.cancelMonitor(this.monitor);
   }

@@ -54,6 +54,25 @@ export function parseSchema(json: unknown): DatabaseSchema {
   };
 }
 
+/** Parses schemas from their text, and gives the same object as long as the text is the same. */
+export class SchemaParser {
+  private last: { readonly text: string; readonly schema: DatabaseSchema } | undefined;
+
+  /** Throws ProtocolError. */
+  parse(text: string): DatabaseSchema {
+    if (this.last?.text !== text) this.last = { text, schema: parseSchema(parseJson(text)) };
+    return this.last.schema;
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ProtocolError('the schema is not JSON', { cause: error });
+  }
+}
+
 function parseTable(name: string, json: unknown): TableSchema {
   const { columns, isRoot, indexes } = asObject(json, `table ${name}`);
   const entries = Object.entries(asObject(columns, `columns of ${name}`));

@@ -7,7 +7,7 @@ import { NotConnected, ProtocolError, UnknownDatabase, UnknownMethod } from './e
 import { MONITOR_METHODS, type Monitor, type MonitorMethod } from './monitor';
 import { RowCache } from './row-cache';
 import type { StoredRow } from './rows';
-import { parseSchema, type DatabaseSchema } from './schema';
+import { parseSchema, type DatabaseSchema, type SchemaParser } from './schema';
 import { refusal, SERVER_DATABASE_COLUMNS, type ServerDatabase, type ServerDemands } from './server-database';
 
 export type SessionState =
@@ -29,6 +29,7 @@ export interface SessionListener {
 export interface SessionOptions {
   readonly database: string;
   readonly demands: ServerDemands;
+  readonly schemas: SchemaParser;
   readonly monitors: () => Iterable<Monitor>;
 }
 
@@ -56,7 +57,7 @@ export class Session {
   /** The connection is open. */
   start(): void {
     this.listener.onState(this.state);
-    this.ask('get_schema', [SERVER_DATABASE], (error, schema) => {
+    this.connection.request('get_schema', [SERVER_DATABASE], (error, schema) => {
       if (error instanceof UnknownDatabase) this.requestDataSchema();
       else if (error) this.listener.onFailed(error);
       else this.requestServerMonitor(parseSchema(schema));
@@ -90,21 +91,16 @@ export class Session {
     this.listener.onState(state);
   }
 
-  /** A request whose handler may throw ProtocolError: the answer is then what is wrong. */
-  private ask(method: string, params: unknown[], handler: (error: OvsdbError | undefined, result: unknown) => void) {
-    this.connection.request(method, params, handler);
-  }
-
   private requestServerMonitor(schema: DatabaseSchema): void {
     const known = schema.tables.get('Database')?.columns;
     if (known === undefined) throw new ProtocolError('_Server has no table Database');
     const columns = SERVER_DATABASE_COLUMNS.filter((column) => known.has(column));
     this.server = new RowCache(schema, new Map([['Database', columns]]));
     this.enter('server-monitor-requested');
-    // An old server does not know it, and then closes connections instead; the answer does not matter.
-    this.ask('set_db_change_aware', [true], () => {});
+    // Without it the server closes connections when a database changes. An older one knows only that: no answer matters.
+    this.connection.request('set_db_change_aware', [true], () => {});
     const params = [SERVER_DATABASE, SERVER_MONITOR_ID, { Database: [{ columns }] }];
-    this.ask('monitor_cond', params, (error, updates) => {
+    this.connection.request('monitor_cond', params, (error, updates) => {
       if (error) {
         this.listener.onFailed(error);
         return;
@@ -129,7 +125,7 @@ export class Session {
     if (before?.schema === row.schema && before?._uuid === row._uuid) return;
     // The row's uuid is the database's generation: with a new one it was removed and added again.
     if (before !== undefined) this.forgetAll();
-    this.beginData(parseSchema(parseJson(row.schema ?? '')));
+    this.beginData(this.options.schemas.parse(row.schema ?? ''));
   }
 
   private requestDataSchema(): void {
@@ -137,10 +133,10 @@ export class Session {
     this.round += 1;
     const { round } = this;
     this.enter('data-schema-requested');
-    this.ask('get_schema', [this.options.database], (error, schema) => {
+    this.connection.request('get_schema', [this.options.database], (error, schema) => {
       if (round !== this.round) return;
       if (error) this.listener.onFailed(error);
-      else this.beginData(parseSchema(schema));
+      else this.beginData(this.options.schemas.parse(JSON.stringify(schema)));
     });
   }
 
@@ -163,37 +159,25 @@ export class Session {
     this.unanswered += 1;
     const params = monitor.begin(method, schema);
     const { id } = monitor;
-    this.ask(method, params, (error, result) => {
+    this.connection.request(method, params, (error, result) => {
       if (round !== this.round) return;
       this.unanswered -= 1;
-      if (error instanceof UnknownMethod) this.fallBack(method, monitor, schema, error);
-      else if (error) this.listener.onFailed(error);
-      else if (monitor.id === id) monitor.handleReply(result);
-      this.becomeReadyIfDone();
+      const next = MONITOR_METHODS[MONITOR_METHODS.indexOf(method) + 1];
+      if (error instanceof UnknownMethod && next !== undefined) {
+        this.method = next;
+        this.beginMonitor(monitor, schema);
+      } else if (error) {
+        this.listener.onFailed(error);
+      } else {
+        if (monitor.id === id) monitor.handleReply(result);
+        this.becomeReadyIfDone();
+      }
     });
-  }
-
-  private fallBack(refused: MonitorMethod, monitor: Monitor, schema: DatabaseSchema, error: OvsdbError): void {
-    const next = MONITOR_METHODS[MONITOR_METHODS.indexOf(refused) + 1];
-    if (next === undefined) {
-      this.listener.onFailed(error);
-      return;
-    }
-    this.method = next;
-    this.beginMonitor(monitor, schema);
   }
 
   private becomeReadyIfDone(): void {
     if (this.unanswered > 0 || this.state !== 'data-monitor-requested' || this.schema === undefined) return;
     this.enter('monitoring');
     this.listener.onReady(this.schema);
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new ProtocolError('the schema in _Server is not JSON', { cause: error });
   }
 }

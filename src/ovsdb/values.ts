@@ -70,7 +70,10 @@ function decodeAtom(type: AtomicType, wire: unknown): Decoded {
     case 'boolean':
       if (typeof wire === 'boolean') return wire;
       break;
-    default:
+    case 'integer':
+      if (Number.isInteger(wire)) return wire as number;
+      break;
+    case 'real':
       if (typeof wire === 'number') return wire;
   }
   throw new ProtocolError(`${JSON.stringify(wire)?.slice(0, 80)} is not of type ${type}`);
