@@ -8,8 +8,6 @@ export interface NetworkOptions {
   readonly tenant: string | undefined;
   /** Undefined: the agent's setting. */
   readonly mtu: number | undefined;
-  /** The container's interfaces are called this and a number. */
-  readonly interfacePrefix: string;
 }
 
 interface Option {
@@ -77,9 +75,14 @@ export function readNetworkOptions(given: Readonly<Record<string, string>>): Net
   if (tenant !== undefined && !TENANT_NAME.test(tenant)) {
     refuse(TENANT.name, tenant.slice(0, 100), 'is not a name of up to 63 letters, digits, "_", "." and "-"');
   }
-  const interfacePrefix = options.get(PREFIX.name) ?? 'eth';
+  const interfacePrefix = interfacePrefixOf(given);
   if (!PREFIX_NAME.test(interfacePrefix)) {
     refuse(PREFIX.name, interfacePrefix.slice(0, 100), 'is not a prefix of up to 10 letters, digits, "_" and "-"');
   }
-  return { tenant, mtu: readMtu(options), interfacePrefix };
+  return { tenant, mtu: readMtu(options) };
+}
+
+/** The container's interfaces are called this and a number. */
+export function interfacePrefixOf(options: Readonly<Record<string, string>>): string {
+  return options[PREFIX.name] ?? 'eth';
 }

@@ -6,7 +6,6 @@ import { z } from 'zod';
 import {
   type Cidr,
   cidrHolds,
-  cidrLast,
   formatCidr,
   type Ipv4,
   type Mac,
@@ -16,6 +15,7 @@ import {
 } from '../base/addresses';
 import { DaoliError, messageOf } from '../base/errors';
 import type { EndpointId, NetworkId } from '../directory/rows';
+import { isInterfaceAddress } from './network-pools';
 
 /** The keys of Docker's Options maps (moby, daemon/libnetwork/netlabel). */
 const LABEL = {
@@ -79,12 +79,6 @@ const ENDPOINT = z
   .object({ NetworkID: networkId, EndpointID: endpointId })
   .transform((body) => ({ networkId: body.NetworkID, endpointId: body.EndpointID }));
 
-/** Neither the network's own address nor its broadcast address, which prefixes of /31 and /32 do not have (RFC 3021). */
-function isUsable(cidr: Cidr, address: Ipv4): boolean {
-  if (!cidrHolds(cidr, address)) return false;
-  return cidr.prefix >= 31 || (address !== cidr.base && address !== cidrLast(cidr));
-}
-
 /** One entry of IPv4Data. The gateway may carry a prefix length, which must be the pool's. */
 const POOL = z
   .object({
@@ -101,7 +95,7 @@ const POOL = z
       context.addIssue({ code: 'custom', path, message });
       return z.NEVER;
     };
-    if (gateway !== undefined && !isUsable(cidr, gateway)) {
+    if (gateway !== undefined && !isInterfaceAddress(cidr, gateway)) {
       return refuse(['Gateway'], `is not an address of an interface in ${formatCidr(cidr)}`);
     }
     for (const { name, address } of auxiliary) {

@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:http';
 import type { Clock } from '../base/clock';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
+import { CALL_LIMIT_MS } from './call-queue';
 import { PluginApp, type PluginCall, type PluginHandlers } from './plugin-app';
 import { UnixSocket } from './unix-socket';
 
@@ -14,12 +15,11 @@ export interface PluginServerOptions {
   readonly handlers: PluginHandlers;
   readonly logger: Logger;
   readonly clock: Clock;
-  /** Default 8,000: below the 10 s after which a stopping plugin is killed. */
+  /** Default CALL_LIMIT_MS. */
   readonly callLimitMs?: number;
   readonly onCall?: (call: PluginCall) => void;
 }
 
-const CALL_LIMIT_MS = 8_000;
 const MAX_CALLS = 1_024;
 const WATCH_MS = 1_000;
 /** How long a stopping server still reads what Docker had sent before the socket's name was gone. */

@@ -153,14 +153,14 @@ test('Join and ProgramExternalConnectivity as Docker sends them', () => {
 
 describe('docker network create -o', () => {
   test.each([
-    [{}, { tenant: undefined, mtu: undefined, interfacePrefix: 'eth' }],
+    [{}, { tenant: undefined, mtu: undefined }],
     [
       { tenant: 'red', mtu: '1400' },
-      { tenant: 'red', mtu: 1400, interfacePrefix: 'eth' },
+      { tenant: 'red', mtu: 1400 },
     ],
     [{ 'com.docker.network.driver.mtu': '9000' }, { mtu: 9000 }],
     [{ 'com.docker.network.driver.mtu': '1400', mtu: '1400' }, { mtu: 1400 }],
-    [{ 'com.docker.network.container_iface_prefix': 'net' }, { interfacePrefix: 'net' }],
+    [{ 'com.docker.network.container_iface_prefix': 'net' }, {}],
     [{ 'com.docker.network.advertise_addr_nmsgs': '0' }, {}],
   ])('%j', (given, expected) => {
     expect(readNetworkOptions(given as Record<string, string>)).toMatchObject(expected);

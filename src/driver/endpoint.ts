@@ -1,0 +1,303 @@
+// The life of an endpoint: CreateEndpoint writes it down, Join makes its veth pair, OVS port and flows, Leave takes them
+// away, DeleteEndpoint forgets it. Rows come first and effects after them; in the other direction effects go first: so
+// whatever is cut short, the rows say what is left to do, and the same call, or the reconciler, finishes it.
+
+import { formatCidr, formatIpv4, formatMac, type Ipv4, type Mac } from '../base/addresses';
+import { DaoliError } from '../base/errors';
+import { describeEndpoint, describeNetwork } from '../directory/descriptions';
+import { deleteEndpoint, insertEndpoint, publishPorts, updateEndpoint } from '../directory/endpoint-operations';
+import type { EndpointId, EndpointRow, NetworkRow } from '../directory/rows';
+import type { PlanContext, Planned } from '../directory/store';
+import type { DirectoryView } from '../directory/view';
+import type { FlowEndpoint } from '../flowctl/model';
+import { type CallQueue, settleAll } from './call-queue';
+import type { Deadline } from './deadline';
+import { linkNamesOf } from './link-names';
+import { interfacePrefixOf } from './network-options';
+import { flowNetworkOf, gatewayOf, isInterfaceAddress, poolHolding } from './network-pools';
+import { parsePortMap } from './port-map';
+import { type DriverParts, ENDPOINT_KEY } from './ports';
+import type { Publishing } from './publishing';
+import type { CreateEndpointRequest, EndpointRequest, JoinRequest, ProgramRequest } from './schemas';
+
+const DIRECTORY = 'the directory';
+const DATAPATH = 'the datapath';
+const OPEN_VSWITCH = 'Open vSwitch';
+const LINKS = 'the host';
+
+/** How the answer to Join says that a destination is on the link (libnetwork, types.CONNECTED). */
+const CONNECTED = 1;
+
+interface StaticRoute {
+  readonly Destination: string;
+  readonly RouteType: number;
+  readonly NextHop: string;
+}
+
+/** What Docker is told after Join. */
+export interface JoinReply {
+  readonly InterfaceName: { readonly SrcName: string; readonly DstPrefix: string };
+  readonly Gateway: string;
+  readonly StaticRoutes: readonly StaticRoute[];
+  readonly DisableGatewayService: boolean;
+}
+
+export class Endpoints {
+  constructor(
+    private readonly parts: DriverParts,
+    private readonly calls: CallQueue,
+    private readonly publishing: Publishing,
+  ) {}
+
+  /** CreateEndpoint. Resolves with its MAC address. Idempotent for the same content; throws `conflict` for another. */
+  async create(request: CreateEndpointRequest, deadline: Deadline): Promise<Mac> {
+    const { address } = request;
+    if (request.hasIpv6) {
+      throw new DaoliError(
+        'unsupported',
+        'Interface.AddressIPv6: IPv6 is not supported yet: make the network without it',
+      );
+    }
+    if (address === undefined) {
+      throw new DaoliError('invalid', 'Interface.Address is empty: an endpoint needs an IPv4 address');
+    }
+    return this.calls.run(request.endpointId, deadline, () =>
+      deadline.wait(
+        DIRECTORY,
+        this.parts.store.transact((context) => this.planCreate(context, request, address.address)),
+      ),
+    );
+  }
+
+  /** Join. The veth pair, the OVS port and the flows are there when it resolves. Idempotent for the same sandbox. */
+  async join(request: JoinRequest, deadline: Deadline): Promise<JoinReply> {
+    return this.calls.run(request.endpointId, deadline, async () => {
+      const endpoint = this.require(request);
+      const isDone = endpoint.sandbox === request.sandbox && this.parts.flows.hasEndpoint(endpoint.id);
+      if (!isDone) {
+        // The endpoint's row is there: whichever of the two fails, the other leaves nothing that could not be found.
+        await settleAll([
+          deadline.wait(DIRECTORY, this.writeSandbox(endpoint.id, request.sandbox)),
+          this.connect(endpoint, deadline),
+        ]);
+      }
+      return this.joinReply(endpoint);
+    });
+  }
+
+  /** Leave: takes ports, flows and OVS port away. Docker gives the interface back, so the veth pair stays until then. */
+  leave(request: EndpointRequest, deadline: Deadline): Promise<void> {
+    return this.calls.run(request.endpointId, deadline, async () => {
+      const endpoint = this.find(request);
+      if (endpoint === undefined) return;
+      await this.disconnect(endpoint.id, deadline);
+      await deadline.wait(DIRECTORY, this.writeLeft(endpoint.id));
+    });
+  }
+
+  /** DeleteEndpoint. Unknown ids succeed. */
+  delete(request: EndpointRequest, deadline: Deadline): Promise<void> {
+    return this.calls.run(request.endpointId, deadline, async () => {
+      const endpoint = this.find(request);
+      if (endpoint !== undefined) await this.forget(endpoint, deadline);
+    });
+  }
+
+  /** ProgramExternalConnectivity: publishes the ports of the endpoint's container. */
+  program(request: ProgramRequest, deadline: Deadline): Promise<void> {
+    return this.calls.run(request.endpointId, deadline, async () => {
+      const endpoint = this.require(request);
+      const wishes = parsePortMap(request.portMap);
+      // As with Docker's bridge, nothing is published from an internal network.
+      if (this.networkOf(endpoint).internal) return;
+      await this.publishing.publish(endpoint, wishes, deadline);
+    });
+  }
+
+  /** RevokeExternalConnectivity. Unknown ids succeed. */
+  revoke(request: EndpointRequest, deadline: Deadline): Promise<void> {
+    return this.calls.run(request.endpointId, deadline, async () => {
+      const endpoint = this.find(request);
+      if (endpoint !== undefined) await this.publishing.withdraw(endpoint, deadline);
+    });
+  }
+
+  /** Makes OVS port and flows of a joined endpoint again. In its turn; its veth pair is there. Idempotent. */
+  async attach(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
+    const name = endpoint.interfaceName;
+    const externalIds = { [ENDPOINT_KEY]: endpoint.id };
+    const added = this.parts.switch.addPort({ name, ofportRequest: endpoint.portNo, externalIds });
+    const portNo = await deadline.wait(OPEN_VSWITCH, added);
+    if (portNo !== endpoint.portNo) {
+      await deadline.wait(OPEN_VSWITCH, this.parts.switch.removePort(name));
+      const message = `OVS gave ${name} the port number ${portNo}, as another port has its number ${endpoint.portNo}: try again`;
+      throw new DaoliError('conflict', message, name);
+    }
+    const network = this.networkOf(endpoint);
+    if (!this.parts.flows.hasNetwork(network.id)) {
+      await this.parts.flows.setNetwork(flowNetworkOf(this.parts.store.view, network));
+    }
+    await deadline.wait(DATAPATH, this.parts.flows.addEndpoint(flowEndpointOf(endpoint, network)));
+  }
+
+  /**
+   * Takes ports, flows and OVS port of an endpoint away, and leaves its rows. In its turn. Idempotent. A part that is
+   * away (OVS at a host's start) does not hold it up, for the address would stay in use meanwhile: the controller has
+   * forgotten the endpoint by then, and the reconciler removes the port.
+   */
+  async disconnect(endpointId: string, deadline: Deadline): Promise<void> {
+    await settleAll([
+      this.publishing.close(endpointId, deadline),
+      unlessAway(deadline.wait(DATAPATH, this.parts.flows.removeEndpoint(endpointId))),
+      unlessAway(deadline.wait(OPEN_VSWITCH, this.parts.switch.removePort(linkNamesOf(endpointId).host))),
+    ]);
+  }
+
+  /** Takes an endpoint away with all that it has. In its turn. Idempotent. */
+  async forget(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
+    await this.disconnect(endpoint.id, deadline);
+    this.parts.links.deleteLink(endpoint.interfaceName);
+    await deadline.wait(
+      DIRECTORY,
+      this.parts.store.transact((context) => ({ ops: deleteEndpoint(context, endpoint.id), result: undefined })),
+    );
+    // The locator is given out again only when all others of the host have been: nobody waits for this.
+    void this.parts.firewall.flushConnections(endpoint.locator).catch(() => undefined);
+  }
+
+  private planCreate(context: PlanContext, request: CreateEndpointRequest, address: Ipv4): Planned<Mac> {
+    const { view } = context;
+    const { endpointId: id, networkId } = request;
+    const network = requireNetwork(view, request);
+    const wanted = request.mac ?? request.wantedMac;
+    const existing = view.endpoint(id);
+    if (existing !== undefined) {
+      const isSame = existing.networkId === networkId && existing.address === address && existing.host === context.host;
+      if (isSame && (wanted === undefined || wanted === existing.mac)) return { ops: [], result: existing.mac };
+      const message = `${describeEndpoint(view, existing)} exists already, with address ${formatIpv4(existing.address)} and MAC address ${formatMac(existing.mac)}`;
+      throw new DaoliError('conflict', message, id);
+    }
+    refuseAddress(view, network, address);
+    const mac = wanted ?? this.randomMac();
+    const interfaceName = linkNamesOf(id).host;
+    return { ops: insertEndpoint(context, { id, networkId, address, mac, interfaceName }), result: mac };
+  }
+
+  /** Locally administered, unicast (IEEE 802). */
+  private randomMac(): Mac {
+    const bytes = Buffer.from(this.parts.randomBytes(6));
+    bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+    return bytes.readUIntBE(0, 6) as Mac;
+  }
+
+  private async connect(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
+    const { checksumOffload } = this.parts.settings;
+    const { mtu } = this.networkOf(endpoint);
+    const peer = linkNamesOf(endpoint.id).container;
+    const pair = { name: endpoint.interfaceName, peer, mtu, peerMac: endpoint.mac, checksumOffload };
+    await deadline.wait(LINKS, this.parts.links.createVeth(pair));
+    await this.attach(endpoint, deadline);
+  }
+
+  private joinReply(endpoint: EndpointRow): JoinReply {
+    const { view } = this.parts.store;
+    const network = this.networkOf(endpoint);
+    const pool = poolHolding(view, network.id, endpoint.address);
+    const gateway = pool && !network.internal ? gatewayOf(view, network, pool) : undefined;
+    const others = [...view.poolsOfNetwork(network.id)].filter((other) => other.id !== pool?.id);
+    return {
+      InterfaceName: { SrcName: linkNamesOf(endpoint.id).container, DstPrefix: interfacePrefixOf(network.options) },
+      Gateway: gateway === undefined ? '' : formatIpv4(gateway),
+      // Without a default route, the network's other subnets need their own. ARP is answered for every address.
+      StaticRoutes: (gateway === undefined ? others : []).map(({ cidr }) => ({
+        Destination: formatCidr(cidr),
+        RouteType: CONNECTED,
+        NextHop: '',
+      })),
+      // Else libnetwork would lead a container without a gateway out by a bridge of its own, docker_gwbridge.
+      DisableGatewayService: gateway === undefined,
+    };
+  }
+
+  private writeSandbox(id: EndpointId, sandbox: string): Promise<void> {
+    return this.parts.store.transact((context) => ({
+      ops: updateEndpoint(context, id, { sandbox }),
+      result: undefined,
+    }));
+  }
+
+  private writeLeft(id: EndpointId): Promise<void> {
+    return this.parts.store.transact((context) => {
+      if (context.view.endpoint(id) === undefined) return { ops: [], result: undefined };
+      const ops = [...publishPorts(context, id, []), ...updateEndpoint(context, id, { sandbox: undefined })];
+      return { ops, result: undefined };
+    });
+  }
+
+  private networkOf(endpoint: EndpointRow): NetworkRow {
+    return requireNetwork(this.parts.store.view, { networkId: endpoint.networkId });
+  }
+
+  private find({ networkId, endpointId }: EndpointRequest): EndpointRow | undefined {
+    const { view, host } = this.parts.store;
+    const endpoint = view.endpoint(endpointId);
+    return endpoint?.networkId === networkId && endpoint.host === host ? endpoint : undefined;
+  }
+
+  private require(request: EndpointRequest): EndpointRow {
+    const { view, host } = this.parts.store;
+    requireNetwork(view, request);
+    const endpoint = this.find(request);
+    if (endpoint !== undefined) return endpoint;
+    const elsewhere = view.endpoint(request.endpointId);
+    const network = describeNetwork(view, request.networkId);
+    const id = request.endpointId.slice(0, 12);
+    const problem =
+      elsewhere === undefined
+        ? `endpoint ${id} does not exist in ${network}: restart the container`
+        : `${describeEndpoint(view, elsewhere)} is on host ${elsewhere.host}, not on ${host} in ${network}`;
+    throw new DaoliError('not-found', problem, request.endpointId);
+  }
+}
+
+async function unlessAway(task: Promise<void>): Promise<void> {
+  await task.catch((error: unknown) => {
+    if (!(error instanceof DaoliError) || error.code !== 'unavailable') throw error;
+  });
+}
+
+function requireNetwork(view: DirectoryView, { networkId }: Pick<EndpointRequest, 'networkId'>): NetworkRow {
+  const network = view.network(networkId);
+  if (network !== undefined) return network;
+  const message = `network ${networkId.slice(0, 12)} does not exist in DaoliNet: remove it from Docker and create it again`;
+  throw new DaoliError('not-found', message, networkId);
+}
+
+function refuseAddress(view: DirectoryView, network: NetworkRow, address: Ipv4): void {
+  const text = formatIpv4(address);
+  const where = describeNetwork(view, network.id);
+  const pool = poolHolding(view, network.id, address);
+  if (pool === undefined) {
+    const pools = [...view.poolsOfNetwork(network.id)].map(({ cidr }) => formatCidr(cidr)).join(', ');
+    throw new DaoliError(
+      'invalid',
+      `Interface.Address: ${text} lies outside ${where} (${pools || 'without pools'})`,
+      text,
+    );
+  }
+  if (!isInterfaceAddress(pool.cidr, address)) {
+    throw new DaoliError(
+      'invalid',
+      `Interface.Address: ${text} cannot be an interface's in ${formatCidr(pool.cidr)}`,
+      text,
+    );
+  }
+  if (address === gatewayOf(view, network, pool)) {
+    throw new DaoliError('conflict', `Interface.Address: ${text} is the gateway of ${where}`, text);
+  }
+}
+
+function flowEndpointOf(endpoint: EndpointRow, network: NetworkRow): FlowEndpoint {
+  const { id, mac, address, locator, portNo } = endpoint;
+  return { id, networkKey: network.key, mac, ip: address, locator, location: { kind: 'local', portNo } };
+}

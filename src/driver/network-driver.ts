@@ -1,0 +1,75 @@
+// NetworkDriver.* by name: each body checked, handed to networks or endpoints, and the result in the wire's spelling.
+
+import { formatMac } from '../base/addresses';
+import type { Logger } from '../base/logger';
+import type { Clock } from '../base/clock';
+import { CallQueue } from './call-queue';
+import { Endpoints } from './endpoint';
+import { Networks } from './network';
+import type { PluginHandlers } from './plugin-app';
+import type { DriverParts } from './ports';
+import { Publishing } from './publishing';
+import { parseRequest } from './schemas';
+
+/** Networks are known on one engine; names resolve and policies hold over all of them. */
+const CAPABILITIES = { Scope: 'local', ConnectivityScope: 'global', GwAllocChecker: true } as const;
+
+export class NetworkDriver {
+  readonly calls: CallQueue;
+  readonly publishing: Publishing;
+  readonly endpoints: Endpoints;
+  readonly networks: Networks;
+
+  constructor(parts: DriverParts, clock: Clock, logger: Logger) {
+    this.calls = new CallQueue(clock);
+    this.publishing = new Publishing(parts);
+    this.endpoints = new Endpoints(parts, this.calls, this.publishing);
+    const { calls, endpoints, publishing } = this;
+    this.networks = new Networks({ driver: parts, calls, endpoints, publishing, logger });
+  }
+
+  readonly handlers: PluginHandlers = {
+    'NetworkDriver.GetCapabilities': () => CAPABILITIES,
+    // A gateway address is always wanted: it answers ping, and Docker adds a bridge of its own where there is none.
+    'NetworkDriver.GwAllocCheck': () => ({ SkipIPv4: false, SkipIPv6: false }),
+    // Of swarm's managers alone, which keep what is answered and hand it to every node.
+    'NetworkDriver.AllocateNetwork': (body) => ({ Options: parseRequest.allocateNetwork(body).options }),
+    'NetworkDriver.FreeNetwork': (body) => (parseRequest.network(body), {}),
+    'NetworkDriver.CreateNetwork': async (body, deadline) => {
+      await this.networks.create(parseRequest.createNetwork(body), deadline);
+      return {};
+    },
+    'NetworkDriver.DeleteNetwork': async (body, deadline) => {
+      await this.networks.delete(parseRequest.network(body), deadline);
+      return {};
+    },
+    'NetworkDriver.CreateEndpoint': async (body, deadline) => {
+      const request = parseRequest.createEndpoint(body);
+      const mac = await this.endpoints.create(request, deadline);
+      // Docker refuses an answer that repeats what it has chosen itself.
+      return { Interface: request.mac === undefined ? { MacAddress: formatMac(mac) } : {} };
+    },
+    'NetworkDriver.DeleteEndpoint': async (body, deadline) => {
+      await this.endpoints.delete(parseRequest.endpoint(body), deadline);
+      return {};
+    },
+    // Docker for Linux reads nothing of it.
+    'NetworkDriver.EndpointOperInfo': (body) => (parseRequest.endpoint(body), { Value: {} }),
+    'NetworkDriver.Join': (body, deadline) => this.endpoints.join(parseRequest.join(body), deadline),
+    'NetworkDriver.Leave': async (body, deadline) => {
+      await this.endpoints.leave(parseRequest.endpoint(body), deadline);
+      return {};
+    },
+    'NetworkDriver.ProgramExternalConnectivity': async (body, deadline) => {
+      await this.endpoints.program(parseRequest.program(body), deadline);
+      return {};
+    },
+    'NetworkDriver.RevokeExternalConnectivity': async (body, deadline) => {
+      await this.endpoints.revoke(parseRequest.endpoint(body), deadline);
+      return {};
+    },
+    // Of swarm's nodes; the directory knows its hosts by itself.
+    'NetworkDriver.DiscoverNew': () => ({}),
+    'NetworkDriver.DiscoverDelete': () => ({}),
+  };
+}

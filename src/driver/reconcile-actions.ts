@@ -1,0 +1,112 @@
+// What each action of a reconciliation does. It takes its turn among the calls of Docker, looks at the directory again,
+// and does nothing where the plan is out of date. Every action can be repeated.
+
+import { releaseAddress } from '../directory/endpoint-operations';
+import { releasePool } from '../directory/operations';
+import type { EndpointId, EndpointRow, NetworkId, PoolId } from '../directory/rows';
+import type { Ops, PlanContext } from '../directory/store';
+import { addressState } from '../directory/view';
+import type { Ipv4 } from '../base/addresses';
+import type { Deadline } from './deadline';
+import { linkNamesOf } from './link-names';
+import type { NetworkDriver } from './network-driver';
+import type { DriverParts } from './ports';
+import type { Action } from './reconcile';
+
+export class ReconcileActions {
+  /** An endpoint that Docker called for within the last `graceMs` is not forgotten. */
+  constructor(
+    private readonly driver: NetworkDriver,
+    private readonly parts: DriverParts,
+    private readonly graceMs: number,
+  ) {}
+
+  /** Throws what went wrong, and may be called again then. */
+  async perform(action: Action): Promise<void> {
+    const { endpoints, publishing, networks } = this.driver;
+    switch (action.kind) {
+      case 'set-network':
+        return networks.tellController(action.networkId);
+      case 'attach':
+        return this.whileJoined(action.endpointId, (endpoint, deadline) => endpoints.attach(endpoint, deadline));
+      case 'restore-ports':
+        return this.whileJoined(action.endpointId, (endpoint, deadline) => publishing.restore(endpoint, deadline));
+      case 'disconnect':
+        return this.disconnect(action.endpointId);
+      case 'remove-port':
+        return this.isLinkOfSomebody(action.name) ? undefined : this.parts.switch.removePort(action.name);
+      case 'delete-link':
+        return this.isLinkOfSomebody(action.name) ? undefined : this.parts.links.deleteLink(action.name);
+      case 'forget-endpoint':
+        return this.forgetEndpoint(action.endpointId);
+      case 'release-address':
+        return this.releaseAddress(action.poolId, action.address);
+      case 'forget-network':
+        return this.forgetNetwork(action.networkId);
+      case 'release-pool':
+        return this.releasePool(action.poolId);
+    }
+  }
+
+  private whileJoined(
+    id: EndpointId,
+    task: (endpoint: EndpointRow, deadline: Deadline) => Promise<void>,
+  ): Promise<void> {
+    return this.driver.calls.runOnOwn(id, async (deadline) => {
+      const endpoint = this.joined(id);
+      if (endpoint !== undefined) await task(endpoint, deadline);
+    });
+  }
+
+  private joined(endpointId: string): EndpointRow | undefined {
+    const { view, host } = this.parts.store;
+    const endpoint = view.endpoint(endpointId as EndpointId);
+    return endpoint?.sandbox !== undefined && endpoint.host === host ? endpoint : undefined;
+  }
+
+  private disconnect(endpointId: string): Promise<void> {
+    return this.driver.calls.runOnOwn(endpointId, async (deadline) => {
+      if (this.joined(endpointId) === undefined) await this.driver.endpoints.disconnect(endpointId, deadline);
+    });
+  }
+
+  private isLinkOfSomebody(name: string): boolean {
+    const { view, host } = this.parts.store;
+    for (const { id } of view.endpointsOn(host)) if (Object.values(linkNamesOf(id)).includes(name)) return true;
+    return false;
+  }
+
+  private forgetEndpoint(id: EndpointId): Promise<void> {
+    return this.driver.calls.runOnOwn(id, async (deadline) => {
+      const endpoint = this.parts.store.view.endpoint(id);
+      if (endpoint === undefined || this.driver.calls.wasCalled(id, this.graceMs)) return;
+      await this.driver.endpoints.forget(endpoint, deadline);
+    });
+  }
+
+  private forgetNetwork(id: NetworkId): Promise<void> {
+    return this.driver.calls.runOnOwn(id, async (deadline) => {
+      if (!this.driver.calls.wasCalled(id, this.graceMs)) await this.driver.networks.forget(id, deadline);
+    });
+  }
+
+  private releaseAddress(poolId: PoolId, address: Ipv4): Promise<void> {
+    return this.write((context) => {
+      const pool = context.view.pool(poolId);
+      const row = pool && context.view.addressHolder(pool.tenant, address);
+      const isReserved = row !== undefined && addressState(context.view, row) === 'reserved';
+      return isReserved ? releaseAddress(context, poolId, address) : [];
+    });
+  }
+
+  private releasePool(id: PoolId): Promise<void> {
+    return this.write((context) => {
+      const pool = context.view.pool(id);
+      return pool !== undefined && pool.networkId === undefined ? releasePool(context, id) : [];
+    });
+  }
+
+  private write(plan: (context: PlanContext) => Ops): Promise<void> {
+    return this.parts.store.transact((context) => ({ ops: plan(context), result: undefined }));
+  }
+}

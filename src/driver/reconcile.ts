@@ -1,0 +1,239 @@
+// What there is against what there should be: from one look at the directory, Docker, kernel links, OVS ports, flows and
+// published ports to the actions that bring them together. Pure. reconciler.ts looks and acts.
+//
+// The directory says what should be. What Docker has forgotten goes from the directory, but only when Docker was asked
+// and has not known it for the whole grace time; what is in neither goes from the host. While Docker does not answer,
+// endpoints are repaired, and nothing is taken away.
+
+import type { Ipv4 } from '../base/addresses';
+import { formatCidr } from '../base/addresses';
+import type { AddressRow, EndpointId, EndpointRow, NetworkId, NetworkRow, PoolId, PoolRow } from '../directory/rows';
+import type { DirectoryView } from '../directory/view';
+import type { SwitchPort } from '../switch/ports';
+import { LINK_NAME, linkNamesOf } from './link-names';
+import { ENDPOINT_KEY } from './ports';
+
+/** What Docker has of ours. */
+export interface DockerState {
+  readonly networkIds: ReadonlySet<string>;
+  readonly endpoints: readonly { readonly endpointId: string; readonly networkId: string }[];
+  /** Subnets of networks of any driver that have our IPAM; undefined where nobody can tell. */
+  readonly ownSubnets: ReadonlySet<string> | undefined;
+}
+
+/** One look at everything. Links and ports were listed before the view is read, so a new one's row is in the view. */
+export interface Observation {
+  readonly view: DirectoryView;
+  readonly host: string;
+  readonly docker: DockerState | 'unavailable';
+  /** Names of all links of the host. */
+  readonly links: ReadonlySet<string>;
+  /** Our ports in OVS. */
+  readonly ports: readonly SwitchPort[] | 'unavailable';
+  readonly flows: {
+    hasNetwork(networkId: string): boolean;
+    hasEndpoint(endpointId: string): boolean;
+    endpointIds(): Iterable<string>;
+  };
+  /** Whether all published ports of the endpoint are open. */
+  readonly isPublished: (endpoint: EndpointRow) => boolean;
+  /** The endpoints for which host ports are bound. */
+  readonly reservedFor: ReadonlySet<string>;
+}
+
+export type Action =
+  | { readonly kind: 'set-network'; readonly networkId: NetworkId }
+  /** OVS port and flows of a joined endpoint. */
+  | { readonly kind: 'attach'; readonly endpointId: EndpointId }
+  | { readonly kind: 'restore-ports'; readonly endpointId: EndpointId }
+  /** Flows, OVS port and published ports of an endpoint that is not joined (any more). */
+  | { readonly kind: 'disconnect'; readonly endpointId: string }
+  | { readonly kind: 'remove-port'; readonly name: string }
+  | { readonly kind: 'delete-link'; readonly name: string }
+  | { readonly kind: 'forget-endpoint'; readonly endpointId: EndpointId }
+  | { readonly kind: 'release-address'; readonly poolId: PoolId; readonly address: Ipv4 }
+  | { readonly kind: 'forget-network'; readonly networkId: NetworkId }
+  | { readonly kind: 'release-pool'; readonly poolId: PoolId };
+
+/** What is wrong and cannot be mended from here. */
+export interface Complaint {
+  readonly endpointId: string;
+  readonly problem: string;
+}
+
+/** Since when each thing has looked as if nobody wants it: monotonic milliseconds by its key. */
+export type Suspects = ReadonlyMap<string, number>;
+
+export interface Plan {
+  /** In the order in which they are to be done. */
+  readonly actions: readonly Action[];
+  readonly complaints: readonly Complaint[];
+  /** For the next plan. */
+  readonly suspects: Suspects;
+}
+
+/** Something that nobody wants, under a key that another thing of the same name does not have. */
+interface Unwanted {
+  readonly key: string;
+  readonly action: Action;
+}
+
+/**
+ * Plans. `suspects` is what the last plan with Docker gave; an unwanted thing is taken away when it has been unwanted at
+ * every look for `graceMs`.
+ */
+export function planReconcile(seen: Observation, suspects: Suspects, now: number, graceMs: number): Plan {
+  const repairs = [...planNetworks(seen), ...planEndpoints(seen), ...planStrays(seen)];
+  const { docker } = seen;
+  if (docker === 'unavailable') return { actions: repairs, complaints: [], suspects };
+  const unwanted = findUnwanted(seen, docker);
+  const since = new Map(unwanted.map(({ key }) => [key, suspects.get(key) ?? now]));
+  const due = unwanted.filter(({ key }) => now - (since.get(key) ?? now) >= graceMs);
+  return {
+    actions: [...repairs, ...due.map(({ action }) => action)],
+    complaints: findComplaints(seen, docker),
+    suspects: since,
+  };
+}
+
+function planNetworks({ view, flows }: Observation): Action[] {
+  return [...view.networks()]
+    .filter((network) => !flows.hasNetwork(network.id))
+    .map((network) => ({ kind: 'set-network', networkId: network.id }));
+}
+
+/** Joined endpoints of this host that lack something. What Docker has forgotten is not worth mending. */
+function planEndpoints(seen: Observation): Action[] {
+  const { view, host, docker } = seen;
+  const known = docker === 'unavailable' ? undefined : endpointIdsOf(docker);
+  const ports = seen.ports === 'unavailable' ? undefined : new Map(seen.ports.map((port) => [port.name, port]));
+  const actions: Action[] = [];
+  for (const endpoint of view.endpointsOn(host)) {
+    if (endpoint.sandbox === undefined || known?.has(endpoint.id) === false) continue;
+    const isAttached =
+      seen.flows.hasEndpoint(endpoint.id) && ports?.get(endpoint.interfaceName)?.portNo === endpoint.portNo;
+    const { id: endpointId } = endpoint;
+    if (ports !== undefined && !isAttached && seen.links.has(endpoint.interfaceName)) {
+      actions.push({ kind: 'attach', endpointId });
+    }
+    if (!seen.isPublished(endpoint)) actions.push({ kind: 'restore-ports', endpointId });
+  }
+  return actions;
+}
+
+/** What this process, or OVS, has of endpoints that are not joined. Their rows are looked at again before it goes. */
+function planStrays({ view, host, flows, ports, reservedFor }: Observation): Action[] {
+  const endpointOf = (id: string): EndpointRow | undefined => view.endpoint(id as EndpointId);
+  const isJoinedHere = (id: string): boolean => {
+    const endpoint = endpointOf(id);
+    return endpoint?.sandbox !== undefined && endpoint.host === host;
+  };
+  const strays = new Set([...flows.endpointIds(), ...reservedFor].filter((id) => !isJoinedHere(id)));
+  for (const port of ports === 'unavailable' ? [] : ports) {
+    const id = port.externalIds.get(ENDPOINT_KEY);
+    if (id !== undefined && endpointOf(id)?.host === host && !isJoinedHere(id)) strays.add(id);
+  }
+  return [...strays].map((endpointId) => ({ kind: 'disconnect', endpointId }));
+}
+
+function findUnwanted(seen: Observation, docker: DockerState): Unwanted[] {
+  return [
+    ...unwantedEndpoints(seen, docker),
+    ...unwantedPorts(seen, docker),
+    ...unwantedLinks(seen, docker),
+    ...unwantedAddresses(seen, docker),
+    ...unwantedNetworks(seen, docker),
+    ...unwantedPools(seen, docker),
+  ];
+}
+
+function endpointIdsOf(docker: DockerState): ReadonlySet<string> {
+  return new Set(docker.endpoints.map(({ endpointId }) => endpointId));
+}
+
+function unwantedEndpoints({ view, host }: Observation, docker: DockerState): Unwanted[] {
+  const known = endpointIdsOf(docker);
+  return [...view.endpointsOn(host)]
+    .filter((endpoint) => !known.has(endpoint.id))
+    .map(({ uuid, id }) => ({ key: `endpoint ${uuid}`, action: { kind: 'forget-endpoint', endpointId: id } }));
+}
+
+/** Ports and links are kept where the directory or Docker knows their endpoint: the directory may have been lost. */
+function wantedLinkNames({ view, host }: Observation, docker: DockerState): ReadonlySet<string> {
+  const ids = [...[...view.endpointsOn(host)].map(({ id }) => id), ...endpointIdsOf(docker)];
+  return new Set(ids.flatMap((id) => Object.values(linkNamesOf(id))));
+}
+
+function unwantedPorts(seen: Observation, docker: DockerState): Unwanted[] {
+  if (seen.ports === 'unavailable') return [];
+  const wanted = wantedLinkNames(seen, docker);
+  return seen.ports
+    .filter((port) => port.externalIds.has(ENDPOINT_KEY) && !wanted.has(port.name))
+    .map(({ name }) => ({ key: `port ${name}`, action: { kind: 'remove-port', name } }));
+}
+
+function unwantedLinks(seen: Observation, docker: DockerState): Unwanted[] {
+  const wanted = wantedLinkNames(seen, docker);
+  return [...seen.links]
+    .filter((name) => LINK_NAME.test(name) && !wanted.has(name))
+    .map((name) => ({ key: `link ${name}`, action: { kind: 'delete-link', name } }));
+}
+
+/** Addresses that this host's Docker asked for and whose endpoint never came, or went without ReleaseAddress. */
+function unwantedAddresses({ view, host }: Observation, docker: DockerState): Unwanted[] {
+  const isOurs = (row: AddressRow): boolean => row.holders.every((holder) => holder === host);
+  return (
+    [...view.pools()]
+      // Another driver's network may use our IPAM: then its endpoints are none of ours.
+      .filter((pool) => pool.networkId !== undefined && docker.networkIds.has(pool.networkId))
+      .flatMap((pool) => [...view.reservedOf(pool.id)].filter(isOurs))
+      .map(({ uuid, since, poolId, address }) => ({
+        key: `address ${uuid} ${since}`,
+        action: { kind: 'release-address', poolId, address },
+      }))
+  );
+}
+
+/** Whether no other host's Docker can have the network. */
+function isOnlyOurs({ view, host }: Observation, network: NetworkRow): boolean {
+  if ([...view.hosts()].length === 1) return true;
+  const pools = [...view.poolsOfNetwork(network.id)];
+  return pools.length > 0 && pools.every((pool) => isHeldOnlyBy(pool, host));
+}
+
+function isHeldOnlyBy(pool: PoolRow, host: string): boolean {
+  return pool.holders.length === 1 && pool.holders[0] === host;
+}
+
+function unwantedNetworks(seen: Observation, docker: DockerState): Unwanted[] {
+  return [...seen.view.networks()]
+    .filter((network) => !docker.networkIds.has(network.id) && isOnlyOurs(seen, network))
+    .map(({ uuid, id }) => ({ key: `network ${uuid}`, action: { kind: 'forget-network', networkId: id } }));
+}
+
+/** Pools that wait for a network which Docker does not have. */
+function unwantedPools({ view, host }: Observation, docker: DockerState): Unwanted[] {
+  const { ownSubnets } = docker;
+  if (ownSubnets === undefined) return [];
+  return [...view.pools()]
+    .filter(
+      (pool) => pool.networkId === undefined && isHeldOnlyBy(pool, host) && !ownSubnets.has(formatCidr(pool.cidr)),
+    )
+    .map(({ uuid, id }) => ({ key: `pool ${uuid}`, action: { kind: 'release-pool', poolId: id } }));
+}
+
+function findComplaints(seen: Observation, docker: DockerState): Complaint[] {
+  const { view, host, links } = seen;
+  const complaints: Complaint[] = [];
+  for (const { endpointId, networkId } of docker.endpoints) {
+    if (view.network(networkId as NetworkId) === undefined) continue; // another driver's
+    const endpoint = view.endpoint(endpointId as EndpointId);
+    if (endpoint === undefined) {
+      complaints.push({ endpointId, problem: 'Docker has an endpoint that DaoliNet has not: restart its container' });
+    } else if (endpoint.host === host && endpoint.sandbox !== undefined && !links.has(endpoint.interfaceName)) {
+      const problem = `the link ${endpoint.interfaceName} of a running container was deleted: restart the container`;
+      complaints.push({ endpointId, problem });
+    }
+  }
+  return complaints;
+}
