@@ -297,7 +297,8 @@ function refuseAddress(view: DirectoryView, network: NetworkRow, address: Ipv4):
   }
 }
 
-function flowEndpointOf(endpoint: EndpointRow, network: NetworkRow): FlowEndpoint {
+/** The endpoint as the datapath sees it. */
+export function flowEndpointOf(endpoint: EndpointRow, network: NetworkRow): FlowEndpoint {
   const { id, mac, address, locator, portNo } = endpoint;
   return { id, networkKey: network.key, mac, ip: address, locator, location: { kind: 'local', portNo } };
 }
