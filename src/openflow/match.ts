@@ -71,10 +71,15 @@ export function encodeMatch(writer: MessageWriter, match: Match): void {
   const start = writer.position;
   writer.u16(OFPMT_OXM);
   writer.u16(0);
-  for (const row of rowsOf(match)) encodeField(writer, row, match[row.field] as MatchValue);
-  if (match.unknown !== undefined) writer.copy(match.unknown);
+  encodeFields(writer, match);
   writer.setU16(start + 2, writer.position - start);
   writer.pad8(start);
+}
+
+/** Appends the OXM TLVs of a match and nothing around them. */
+export function encodeFields(writer: MessageWriter, match: Match): void {
+  for (const row of rowsOf(match)) encodeField(writer, row, match[row.field] as MatchValue);
+  if (match.unknown !== undefined) writer.copy(match.unknown);
 }
 
 /** The bytes that a match of `matchLength` takes with its padding. */

@@ -7,6 +7,9 @@ import { OFP_VERSION } from './constants';
 export const HEADER_LENGTH = 8;
 export const MAX_MESSAGE_LENGTH = 0xffff;
 
+/** Room for the longest message and for one inside it: while it is written, the slab stays where it is. */
+const ROOM = 2 * (MAX_MESSAGE_LENGTH + 1);
+
 const EMPTY = Buffer.alloc(0);
 
 export class MessageWriter {
@@ -16,9 +19,11 @@ export class MessageWriter {
   position = 0;
   private takenTo = 0;
   private lent = 0;
+  /** Start of the message that was begun and has not ended; -1 where there is none. */
+  private open = -1;
 
   constructor(private readonly slabBytes = 256 * 1024) {
-    this.bytes = Buffer.allocUnsafeSlow(Math.max(slabBytes, 2 * (MAX_MESSAGE_LENGTH + 1)));
+    this.bytes = Buffer.allocUnsafeSlow(Math.max(slabBytes, ROOM));
   }
 
   /** Bytes written and not taken yet. */
@@ -31,9 +36,15 @@ export class MessageWriter {
     if (this.position + length > this.bytes.length) this.replaceSlab(length);
   }
 
-  /** Starts a message: writes its header with length 0, and returns its start for `end`. */
+  /**
+   * Starts a message: writes its header with length 0, and returns its start for `end`. A message may be begun inside
+   * another, as in OFPT_BUNDLE_ADD_MESSAGE, and ends first.
+   */
   begin(type: number, xid: number): number {
-    this.reserve(MAX_MESSAGE_LENGTH + 1);
+    if (this.open < 0) {
+      this.reserve(ROOM);
+      this.open = this.position;
+    }
     const start = this.position;
     this.u16((OFP_VERSION << 8) | type);
     this.u16(0);
@@ -45,22 +56,26 @@ export class MessageWriter {
   end(start: number): void {
     const length = this.position - start;
     if (length > MAX_MESSAGE_LENGTH) {
-      this.position = start;
+      this.discard(this.open < 0 ? start : this.open);
       throw new RangeError(`OpenFlow message of ${length} bytes: the longest is ${MAX_MESSAGE_LENGTH}`);
     }
     this.setU16(start + 2, length);
+    if (start === this.open) this.open = -1;
   }
 
-  /** Takes back a message that began at `start` and will not be sent. */
+  /** Takes back everything from `start`, where a message began that will not be sent. */
   discard(start: number): void {
     this.position = start;
+    if (this.open >= start) this.open = -1;
   }
 
   /**
    * Hands over what was written since the last call. The bytes stay as they are until `release`; without `release`
-   * they stay for good, and the slab is replaced when it is full.
+   * they stay for good, and the slab is replaced when it is full. A message that was begun and never ended, because its
+   * encoder threw, is dropped.
    */
   take(): Buffer {
+    if (this.open >= 0) this.discard(this.open);
     if (this.pending === 0) return EMPTY;
     const taken = this.bytes.subarray(this.takenTo, this.position);
     this.takenTo = this.position;
@@ -146,6 +161,7 @@ export class MessageWriter {
     const slab = Buffer.allocUnsafeSlow(Math.max(this.slabBytes, 2 * (pending + length)));
     slab.set(this.bytes.subarray(this.takenTo, this.position));
     this.bytes = slab;
+    if (this.open >= 0) this.open -= this.takenTo;
     this.position = pending;
     this.takenTo = 0;
     this.lent = 0;
