@@ -61,8 +61,9 @@ export class EngineEvents implements DockerWatch {
       const stream = await this.api.getEvents({ filters: FILTERS, abortSignal: abort.signal });
       let ended = false;
       const end = (reason: string): void => {
-        if (!ended) this.lost(reason);
+        if (ended) return;
         ended = true;
+        this.lost(reason);
       };
       stream.setEncoding('utf8');
       stream.on('data', (text: string) => this.read(text));

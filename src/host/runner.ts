@@ -38,8 +38,9 @@ export function createRunner(prefix: readonly string[] = []): Runner {
       const child = spawn(command, rest, { stdio: 'pipe', env: ENVIRONMENT, detached: true });
       let ended = false;
       const exit = (reason: string): void => {
-        if (!ended) handlers.onExit(reason);
+        if (ended) return;
         ended = true;
+        handlers.onExit(reason);
       };
       child.stdout.setEncoding('utf8').on('data', (text: string) => handlers.onStdout(text));
       child.stderr.setEncoding('utf8').on('data', (text: string) => handlers.onStderr(text));
