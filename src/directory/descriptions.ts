@@ -21,14 +21,13 @@ export function describeEndpoint(view: DirectoryView, endpoint: EndpointRow): st
   return `endpoint ${shortId(endpoint.id)} in ${network}`;
 }
 
-/** "pool red/10.1.0.0/24 of network demo". */
+/** "pool red/10.1.0.0/24 (network demo)". */
 export function describePool(view: DirectoryView, pool: PoolRow): string {
-  const owner =
-    pool.networkId === undefined ? 'which waits for its network' : `of ${describeNetwork(view, pool.networkId)}`;
-  return `pool ${pool.id}${pool.networkId === undefined ? ', ' : ' '}${owner}`;
+  return `pool ${pool.id} (${pool.networkId === undefined ? 'no network yet' : describeNetwork(view, pool.networkId)})`;
 }
 
-/** What an address that is taken is: "the gateway of network demo", "in use by container web in network demo". */
+/** What an address that is taken is: "the gateway of pool red/10.1.0.0/24 (network demo)", "in use by container
+ * web in network demo". */
 export function describeHolder(view: DirectoryView, row: AddressRow): string {
   const pool = view.pool(row.poolId);
   const where = pool === undefined ? `pool ${row.poolId}` : describePool(view, pool);

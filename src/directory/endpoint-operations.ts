@@ -50,6 +50,18 @@ export function holdAddress(context: PlanContext, row: AddressRow): Ops {
   return [mutate('Address', isRow(row.uuid), [['holders', 'insert', [ownHost(context).uuid]]])];
 }
 
+/** A reserved address is requested again, perhaps with another MAC address: it is reserved anew. */
+export function reserveAgain(context: PlanContext, row: AddressRow, mac: Mac | undefined): Ops {
+  const { view, nowMs } = context;
+  const changes = { mac: mac === undefined ? undefined : formatMac(mac), since: nowMs };
+  return [
+    waitForHolders(view, row),
+    wait('Address', isRow(row.uuid), [{ since: row.since }]),
+    update('Address', isRow(row.uuid), changes),
+    ...holdAddress(context, row),
+  ];
+}
+
 /**
  * This host's Docker gives an address back. It goes, unless another host holds it or its endpoint is still there (then
  * DeleteEndpoint was lost or is late, and the address goes with the endpoint). Nothing to do for one that is not there.

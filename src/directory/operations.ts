@@ -83,7 +83,7 @@ function addPools({ view, nowMs }: PlanContext, pools: readonly NewPool[], owner
     const twin = pools.slice(0, index).find((pool) => cidrsOverlap(pool.cidr, cidr));
     if (other === undefined && twin === undefined) continue;
     const what = other ? describePool(view, other) : `${formatCidr((twin as NewPool).cidr)} of the same network`;
-    const message = `${formatCidr(cidr)} overlaps ${what}, in tenant ${owner.tenant}: choose another subnet or tenant`;
+    const message = `${formatCidr(cidr)} overlaps ${what} in tenant ${owner.tenant}: choose another subnet or tenant`;
     throw new DaoliError('conflict', message, formatCidr(cidr));
   }
   const tenant = view.tenant(owner.tenant);

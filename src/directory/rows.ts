@@ -13,6 +13,11 @@ export type EndpointId = string & { readonly [brand]: 'EndpointId' };
 /** Our PoolID: tenant, CIDR and, of a sub-pool, its range: "red/10.1.0.0/24", "red/10.1.0.0/16/10.1.5.0/24". */
 export type PoolId = string & { readonly [brand]: 'PoolId' };
 
+/** The tenant of a network that names none. */
+export const DEFAULT_TENANT = 'default';
+/** A tenant's name stands in PoolIDs, in front of a slash. */
+export const TENANT_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
+
 /** What every row has: its `_uuid`. */
 interface Row {
   readonly uuid: Uuid;

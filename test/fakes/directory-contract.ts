@@ -163,7 +163,7 @@ export function directoryContract(open: () => Promise<TestCluster>): void {
       await run(store, (c) => networks.renameNetwork(c, NETWORK, 'demo'));
       const cidr = parseCidr('10.0.0.0/8');
       await expect(run(store, (c) => networks.insertPool(c, { tenant: 'red', cidr }))).rejects.toThrow(
-        '10.0.0.0/8 overlaps pool red/10.1.0.0/24 of network demo, in tenant red: choose another subnet or tenant',
+        '10.0.0.0/8 overlaps pool red/10.1.0.0/24 (network demo) in tenant red: choose another subnet or tenant',
       );
       await run(store, (c) => networks.insertPool(c, { tenant: 'blue', cidr }));
       expect(store.view.tenant('blue')?.number).toBe(2);
