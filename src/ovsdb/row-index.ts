@@ -19,8 +19,9 @@ export class RowIndex {
 
   /** Takes the old row out and the new one in; either may be missing. */
   replace(old: StoredRow | undefined, row: StoredRow | undefined): void {
-    if (old !== undefined) for (const key of this.keysOf(old)) this.delete(key, old);
-    if (row !== undefined) for (const key of this.keysOf(row)) this.add(key, row);
+    const keys = row === undefined ? [] : this.keysOf(row);
+    if (old !== undefined) this.deleteOthers(old, keys);
+    if (row !== undefined) for (const key of keys) this.set(key, row);
   }
 
   private keysOf(row: StoredRow): readonly Key[] {
@@ -29,10 +30,16 @@ export class RowIndex {
     return values.length === 1 && Array.isArray(first) ? (first as Key[]) : [joined(values)];
   }
 
-  private add(key: Key, row: StoredRow): void {
+  /** Keys that stay are overwritten: deleted and set again and again they would leave holes that slow down a Map. */
+  private deleteOthers(old: StoredRow, keys: readonly Key[]): void {
+    const kept = new Set(keys);
+    for (const key of this.keysOf(old)) if (!kept.has(key)) this.delete(key, old);
+  }
+
+  private set(key: Key, row: StoredRow): void {
     const found = this.rows.get(key);
-    if (found === undefined) this.rows.set(key, row);
-    else if (found instanceof Map) found.set(row._uuid, row);
+    if (found instanceof Map) found.set(row._uuid, row);
+    else if (found === undefined || found._uuid === row._uuid) this.rows.set(key, row);
     else this.rows.set(key, new Map([found, row].map((one) => [one._uuid, one])));
   }
 
