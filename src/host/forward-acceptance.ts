@@ -21,7 +21,7 @@ export function parseForwardListing(output: string): ForwardListing {
   // The nft flavour prints a comment of one word with quotes in some versions.
   const lines = output.split('\n').map((line) => line.trim().replaceAll('"daolinet"', 'daolinet'));
   const of = (chain: string): string[] =>
-    lines.filter((line) => [`-A ${chain} `, `-P ${chain} `, `-N ${chain}`].some((start) => line.startsWith(start)));
+    lines.filter((line) => /^-[APN]$/.test(line.split(' ')[0] ?? '') && line.split(' ')[1] === chain);
   return { forward: of(CHAIN.forward), dockerUser: of(CHAIN.dockerUser) };
 }
 

@@ -40,9 +40,9 @@ const MAX_LINE = 65_536;
 
 /** Whether a line of `nft monitor` can mean that a rule of ours is gone, or that a chain appeared that needs one. */
 export function concernsUs(line: string): boolean {
-  if (/^delete (table|chain|rule|set|map|element|counter) inet daolinet\b/.test(line)) return true;
+  if (/^delete (table|chain|rule|set|map|element|counter) inet daolinet(?![\w-])/.test(line)) return true;
   if (/^delete (table|chain|rule) ip filter\b/.test(line)) return /table|DOCKER-USER|FORWARD/.test(line);
-  return /^(add|create|insert|replace) (chain|rule) ip filter (FORWARD|DOCKER-USER)\b/.test(line);
+  return /^(add|create|insert|replace) (chain|rule) ip filter (FORWARD|DOCKER-USER)(?![\w-])/.test(line);
 }
 
 export class RuleWatcher {

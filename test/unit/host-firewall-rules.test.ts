@@ -1,0 +1,123 @@
+// The text of the packet filter. What the rules do is tried with real packets in test/e2e/host-firewall.test.ts.
+import * as fc from 'fast-check';
+import { cidrOf, parseCidr, parseIpv4, type Ipv4 } from '../../src/base/addresses';
+import { buildBridges, buildChange, buildTable, canonicalListing, publishedKeys } from '../../src/host/firewall-rules';
+import type { PublishedEndpoint, PublishedPort } from '../../src/host/host';
+import { contractConfig as config } from '../fakes/host-contract';
+
+const web: PublishedEndpoint = {
+  endpointId: 'web',
+  locator: parseIpv4('100.64.7.2'),
+  tenantPools: [parseCidr('10.1.2.0/24'), parseCidr('10.1.0.0/16'), parseCidr('192.168.0.0/24')],
+  ports: [
+    { protocol: 'tcp', hostPort: 8080, containerPort: 80 },
+    { protocol: 'udp', hostPort: 53, containerPort: 5353, hostIp: parseIpv4('127.0.0.1') },
+  ],
+};
+
+/** The elements of one object in a table's text. */
+function elementsIn(table: string, object: string): string[] {
+  const block = new RegExp(`(?:map|set) ${object} \\{[^}]*?(?:elements = \\{ ([^}]*) \\})?\\n  \\}`).exec(table);
+  return (block?.[1] ?? '').split(', ').filter(Boolean).sort();
+}
+
+test('the table is replaced in one transaction', () => {
+  expect(buildTable(config, []).split('\n').slice(0, 3)).toEqual([
+    'add table inet daolinet',
+    'delete table inet daolinet',
+    'table inet daolinet {',
+  ]);
+});
+
+test('published ports are elements; pools inside wider ones are left out', () => {
+  const table = buildTable(config, [web]);
+  expect(elementsIn(table, 'published')).toEqual(['tcp . 8080 : 100.64.7.2 . 80']);
+  expect(elementsIn(table, 'published_at')).toEqual(['127.0.0.1 . udp . 53 : 100.64.7.2 . 5353']);
+  expect(elementsIn(table, 'pool_clients')).toEqual(['100.64.7.2 . 10.1.0.0/16', '100.64.7.2 . 192.168.0.0/24']);
+  expect(elementsIn(table, 'closed_ports')).toEqual(['tcp . 7654']);
+  expect(elementsIn(table, 'docker_bridges')).toEqual(['"docker0"']);
+});
+
+test('rules do not depend on what is published', () => {
+  const rules = (table: string): string => table.slice(table.indexOf('chain '));
+  expect(rules(buildTable(config, [web]))).toBe(rules(buildTable(config, [])));
+});
+
+test('a change names what differs, what goes first', () => {
+  const moved = { ...web, ports: web.ports.slice(0, 1), locator: parseIpv4('100.64.7.3'), tenantPools: [] };
+  expect(buildChange(web, web)).toBe('');
+  expect(buildChange(undefined, undefined)).toBe('');
+  expect(buildChange(web, { ...web, ports: [] }).split('\n')).toHaveLength(4);
+  expect(buildChange(web, moved).split('\n')).toEqual([
+    'delete element inet daolinet published { tcp . 8080 }',
+    'delete element inet daolinet published_at { 127.0.0.1 . udp . 53 }',
+    'delete element inet daolinet pool_clients { 100.64.7.2 . 10.1.0.0/16 }',
+    'delete element inet daolinet pool_clients { 100.64.7.2 . 192.168.0.0/24 }',
+    'add element inet daolinet published { tcp . 8080 : 100.64.7.3 . 80 }',
+  ]);
+});
+
+test('bridges', () => {
+  expect(buildBridges(['docker0', 'br-1'])).toBe(
+    'flush set inet daolinet docker_bridges\nadd element inet daolinet docker_bridges { "docker0", "br-1" }',
+  );
+  expect(buildBridges([])).toBe('flush set inet daolinet docker_bridges');
+});
+
+test('an endpoint that wants one port twice has it once', () => {
+  const twice = { ...web, ports: [...web.ports, ...web.ports] };
+  expect(buildTable(config, [twice])).toBe(buildTable(config, [web]));
+  expect(new Set(publishedKeys(twice)).size).toBe(2);
+});
+
+test('listings are compared whatever the order of elements', () => {
+  expect(canonicalListing('a { 1 : 2,\n\t 3 : 4 }')).toBe(canonicalListing('a { 3 : 4, 1 : 2 }'));
+  expect(canonicalListing('a { 1 }')).not.toBe(canonicalListing('a { 2 }'));
+});
+
+const port: fc.Arbitrary<PublishedPort> = fc
+  .record({
+    protocol: fc.constantFrom('tcp' as const, 'udp' as const, 'sctp' as const),
+    hostPort: fc.integer({ min: 1, max: 4 }),
+    containerPort: fc.integer({ min: 1, max: 3 }),
+    local: fc.boolean(),
+  })
+  .map(({ local, ...rest }) => (local ? { ...rest, hostIp: parseIpv4('127.0.0.1') } : rest));
+const endpoint: fc.Arbitrary<PublishedEndpoint> = fc.record({
+  endpointId: fc.constant('e'),
+  locator: fc.integer({ min: 2, max: 3 }).map((last) => (parseIpv4('100.64.7.0') + last) as Ipv4),
+  ports: fc.uniqueArray(port, { maxLength: 4, selector: (each) => publishedKeys({ ...web, ports: [each] })[0] }),
+  tenantPools: fc.array(
+    fc
+      .record({ second: fc.integer({ min: 1, max: 2 }), prefix: fc.constantFrom(16, 24) })
+      .map(({ second, prefix }) => cidrOf(parseIpv4(`10.${second}.0.0`), prefix)),
+    { maxLength: 3 },
+  ),
+});
+
+test('changes, one after another, lead to the table that is made at once', () => {
+  fc.assert(
+    fc.property(fc.array(endpoint, { minLength: 1, maxLength: 6 }), (states) => {
+      const objects = ['published', 'published_at', 'pool_clients'];
+      const kernel = new Map(objects.map((object) => [object, new Map<string, string>()]));
+      let before: PublishedEndpoint | undefined;
+      for (const after of states) {
+        for (const command of buildChange(before, after).split('\n').filter(Boolean)) {
+          const [, verb, object = '', key = '', value = ''] =
+            /^(add|delete) element inet daolinet (\w+) \{ (.*?)(?: : (.*))? \}$/.exec(command) ?? [];
+          const elements = kernel.get(object);
+          // As the kernel: what exists cannot be added with another value, what does not exist cannot be deleted.
+          expect(elements?.has(key)).toBe(verb === 'delete');
+          if (verb === 'add') elements?.set(key, value);
+          else elements?.delete(key);
+        }
+        before = after;
+      }
+      const table = buildTable(config, before === undefined ? [] : [before]);
+      for (const [object, elements] of kernel) {
+        const listed = [...elements].map(([key, value]) => (value === '' ? key : `${key} : ${value}`)).sort();
+        expect(elementsIn(table, object)).toEqual(listed);
+      }
+    }),
+  );
+});
