@@ -13,6 +13,8 @@ export interface MonitoredTable {
   readonly columns?: readonly string[];
   /** Rows that fulfil one of these; all rows if it is not given. Servers without monitor_cond send all rows. */
   readonly where?: readonly Condition[];
+  /** Makes what the rows are kept in; see RowKeeper. By default a plain Map. */
+  readonly keeper?: () => Map<Uuid, StoredRow>;
 }
 
 export type MonitoredTables = Readonly<Record<string, MonitoredTable>>;
@@ -132,7 +134,8 @@ export class Monitor {
 
   private adoptSchema(schema: DatabaseSchema): void {
     const tables = Object.keys(this.tables).filter((table) => schema.tables.has(table));
-    const cache = new RowCache(schema, new Map(tables.map((table) => [table, this.columnsOf(schema, table)])));
+    const shape = new Map(tables.map((table) => [table, this.columnsOf(schema, table)]));
+    const cache = new RowCache(schema, shape, (table) => this.tables[table]?.keeper?.() ?? new Map<Uuid, StoredRow>());
     if (this.cache !== undefined) cache.adopt(this.cache);
     this.cache = cache;
     this.schema = schema;

@@ -21,6 +21,12 @@ export type UpdateDialect = 1 | 2;
 /** The columns to keep, by table. */
 export type CacheShape = ReadonlyMap<string, readonly string[]>;
 
+/**
+ * Makes what the rows of a table are kept in, anew for each snapshot. One of the caller's own may keep them in another
+ * form, as long as it gives back what was put in.
+ */
+export type RowKeeper = (table: string) => Map<Uuid, StoredRow>;
+
 interface CachedTable {
   readonly name: string;
   readonly columns: ReadonlyArray<readonly [string, ColumnType]>;
@@ -38,12 +44,16 @@ export class RowCache {
   private readonly tables: ReadonlyMap<string, CachedTable>;
 
   /** Throws where the schema lacks a table or column of the shape: trim it first. */
-  constructor(schema: DatabaseSchema, shape: CacheShape) {
+  constructor(
+    schema: DatabaseSchema,
+    shape: CacheShape,
+    private readonly keeper: RowKeeper = () => new Map(),
+  ) {
     this.tables = new Map(
       [...shape].map(([name, columns]) => {
         const table = schema.tables.get(name) as TableSchema;
         const typed = columns.map((column) => [column, table.columns.get(column) as ColumnType] as const);
-        return [name, { name, columns: typed, rows: new Map() }];
+        return [name, { name, columns: typed, rows: keeper(name) }];
       }),
     );
   }
@@ -72,7 +82,7 @@ export class RowCache {
   /** Makes the cache equal to a complete snapshot, and returns the difference. */
   replace(dialect: UpdateDialect, snapshot: unknown): Change[] {
     const before = [...this.tables.values()].map((table) => ({ table, rows: table.rows }));
-    for (const table of this.tables.values()) table.rows = new Map();
+    for (const table of this.tables.values()) table.rows = this.keeper(table.name);
     try {
       this.apply(dialect, snapshot);
     } catch (error) {
@@ -82,9 +92,9 @@ export class RowCache {
     return before.flatMap(({ table, rows }) => difference(table, rows));
   }
 
-  /** Takes over another cache's rows, as far as this one's columns are there, as what `replace` compares with. */
+  /** Takes over the rows of another cache, which is not used any more, as what `replace` compares with. */
   adopt(other: RowCache): void {
-    for (const table of this.tables.values()) table.rows = new Map(other.tables.get(table.name)?.rows);
+    for (const table of this.tables.values()) table.rows = other.tables.get(table.name)?.rows ?? table.rows;
   }
 
   private applyToTable(dialect: UpdateDialect, table: CachedTable, rows: JsonObject, changes: Change[]): void {
