@@ -5,9 +5,15 @@
 import { formatCidr, formatIpv4, formatMac, type Ipv4, type Mac } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import { describeEndpoint, describeNetwork } from '../directory/descriptions';
-import { deleteEndpoint, insertEndpoint, publishPorts, updateEndpoint } from '../directory/endpoint-operations';
+import {
+  deleteEndpoint,
+  insertEndpoint,
+  publishPorts,
+  removeAddress,
+  updateEndpoint,
+} from '../directory/endpoint-operations';
 import type { EndpointId, EndpointRow, NetworkRow } from '../directory/rows';
-import type { PlanContext, Planned } from '../directory/store';
+import type { Ops, PlanContext, Planned } from '../directory/store';
 import type { DirectoryView } from '../directory/view';
 import type { FlowEndpoint } from '../flowctl/model';
 import { type CallQueue, settleAll } from './call-queue';
@@ -153,14 +159,18 @@ export class Endpoints {
     ]);
   }
 
-  /** Takes an endpoint away with all that it has. In its turn. Idempotent. */
-  async forget(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
+  /**
+   * Takes an endpoint away with all that it has. In its turn. Idempotent. `address` is what becomes of its address:
+   * "kept" until Docker releases it, or "released", where Docker knows nothing of the endpoint and will not.
+   */
+  async forget(endpoint: EndpointRow, deadline: Deadline, address: 'kept' | 'released' = 'kept'): Promise<void> {
     await this.disconnect(endpoint.id, deadline);
     this.parts.links.deleteLink(endpoint.interfaceName);
-    await deadline.wait(
-      DIRECTORY,
-      this.parts.store.transact((context) => ({ ops: deleteEndpoint(context, endpoint.id), result: undefined })),
-    );
+    const rows = this.parts.store.transact((context) => ({
+      ops: [...deleteEndpoint(context, endpoint.id), ...(address === 'released' ? release(context, endpoint) : [])],
+      result: undefined,
+    }));
+    await deadline.wait(DIRECTORY, rows);
     // The locator is given out again only when all others of the host have been: nobody waits for this.
     void this.parts.firewall.flushConnections(endpoint.locator).catch(() => undefined);
   }
@@ -258,6 +268,14 @@ export class Endpoints {
         : `${describeEndpoint(view, elsewhere)} is on host ${elsewhere.host}, not on ${host} in ${network}`;
     throw new DaoliError('not-found', problem, request.endpointId);
   }
+}
+
+/** Removes the address of an endpoint that goes in the same transaction, if no other host holds it. */
+function release(context: PlanContext, endpoint: EndpointRow): Ops {
+  const { view, host } = context;
+  const row = view.endpoint(endpoint.id) && view.addressHolder(endpoint.tenant, endpoint.address);
+  const isOnlyOurs = row !== undefined && row.holders.length > 0 && row.holders.every((holder) => holder === host);
+  return isOnlyOurs ? removeAddress(context, row) : [];
 }
 
 async function unlessAway(task: Promise<void>): Promise<void> {

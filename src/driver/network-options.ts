@@ -2,6 +2,7 @@
 // because a mistyped option that is silently ignored would be found out much later.
 
 import { DaoliError } from '../base/errors';
+import { TENANT_NAME } from '../directory/rows';
 
 export interface NetworkOptions {
   /** Undefined: the pool's tenant. */
@@ -34,7 +35,6 @@ const DOCKERS_OWN: ReadonlySet<string> = new Set([
 
 const MIN_MTU = 576; // RFC 791: what every host must be able to take
 const MAX_MTU = 65_535;
-const TENANT_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 /** IFNAMSIZ leaves 15 characters, and Docker adds a number. */
 const PREFIX_NAME = /^[A-Za-z][A-Za-z0-9_-]{0,9}$/;
 
@@ -62,7 +62,6 @@ function readMtu(options: ReadonlyMap<string, string>): number | undefined {
 
 /**
  * Reads what the user gave with -o. Throws `invalid`, naming the option and, where it does not exist, all that do.
- * The tenant's name is one that IPAM takes too.
  */
 export function readNetworkOptions(given: Readonly<Record<string, string>>): NetworkOptions {
   const options = new Map(Object.entries(given));

@@ -7,7 +7,7 @@ import type { Logger } from '../base/logger';
 import { describeNetwork } from '../directory/descriptions';
 import { insertAddress } from '../directory/endpoint-operations';
 import { deleteNetwork, insertNetwork, poolIdOf } from '../directory/operations';
-import type { AddressRow, NetworkId, NetworkRow, PoolRow } from '../directory/rows';
+import { type AddressRow, DEFAULT_TENANT, type NetworkId, type NetworkRow, type PoolRow } from '../directory/rows';
 import type { PlanContext, Planned } from '../directory/store';
 import type { DirectoryView } from '../directory/view';
 import { type CallQueue, settleAll } from './call-queue';
@@ -20,8 +20,6 @@ import type { Publishing } from './publishing';
 import type { CreateNetworkRequest, NetworkRequest, RequestedPool } from './schemas';
 
 const DIRECTORY = 'the directory';
-/** The tenant of a network that names none. */
-export const DEFAULT_TENANT = 'default';
 /** The address spaces of Docker's own IPAM (libnetwork, ipamapi). */
 const DOCKERS_SPACES: ReadonlySet<string> = new Set(['LocalDefault', 'GlobalDefault']);
 

@@ -11,7 +11,7 @@ import type { Deadline } from './deadline';
 import { linkNamesOf } from './link-names';
 import type { NetworkDriver } from './network-driver';
 import type { DriverParts } from './ports';
-import type { Action } from './reconcile';
+import { type Action, isStray } from './reconcile';
 
 export class ReconcileActions {
   /** An endpoint that Docker called for within the last `graceMs` is not forgotten. */
@@ -66,7 +66,8 @@ export class ReconcileActions {
 
   private disconnect(endpointId: string): Promise<void> {
     return this.driver.calls.runOnOwn(endpointId, async (deadline) => {
-      if (this.joined(endpointId) === undefined) await this.driver.endpoints.disconnect(endpointId, deadline);
+      const { view, host } = this.parts.store;
+      if (isStray(view, host, endpointId)) await this.driver.endpoints.disconnect(endpointId, deadline);
     });
   }
 
@@ -80,7 +81,7 @@ export class ReconcileActions {
     return this.driver.calls.runOnOwn(id, async (deadline) => {
       const endpoint = this.parts.store.view.endpoint(id);
       if (endpoint === undefined || this.driver.calls.wasCalled(id, this.graceMs)) return;
-      await this.driver.endpoints.forget(endpoint, deadline);
+      await this.driver.endpoints.forget(endpoint, deadline, 'released');
     });
   }
 

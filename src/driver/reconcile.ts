@@ -1,9 +1,9 @@
 // What there is against what there should be: from one look at the directory, Docker, kernel links, OVS ports, flows and
 // published ports to the actions that bring them together. Pure. reconciler.ts looks and acts.
 //
-// The directory says what should be. What Docker has forgotten goes from the directory, but only when Docker was asked
-// and has not known it for the whole grace time; what is in neither goes from the host. While Docker does not answer,
-// endpoints are repaired, and nothing is taken away.
+// The directory says what should be: what it has and the host lacks is repaired at once, without asking Docker. What
+// Docker has forgotten goes from the directory, but only if it was unknown to Docker for the whole grace time; what is in
+// neither goes from the host. While Docker does not answer, nothing is taken away.
 
 import type { Ipv4 } from '../base/addresses';
 import { formatCidr } from '../base/addresses';
@@ -25,7 +25,6 @@ export interface DockerState {
 export interface Observation {
   readonly view: DirectoryView;
   readonly host: string;
-  readonly docker: DockerState | 'unavailable';
   /** Names of all links of the host. */
   readonly links: ReadonlySet<string>;
   /** Our ports in OVS. */
@@ -41,19 +40,31 @@ export interface Observation {
   readonly reservedFor: ReadonlySet<string>;
 }
 
-export type Action =
+/** Takes away flows, OVS port and published ports of an endpoint that is not joined (any more). */
+interface Disconnect {
+  readonly kind: 'disconnect';
+  readonly endpointId: string;
+}
+
+/** What is made (again), or belongs to nobody that is joined. */
+export type Repair =
   | { readonly kind: 'set-network'; readonly networkId: NetworkId }
   /** OVS port and flows of a joined endpoint. */
   | { readonly kind: 'attach'; readonly endpointId: EndpointId }
   | { readonly kind: 'restore-ports'; readonly endpointId: EndpointId }
-  /** Flows, OVS port and published ports of an endpoint that is not joined (any more). */
-  | { readonly kind: 'disconnect'; readonly endpointId: string }
+  | Disconnect;
+
+/** What nobody wants any more. */
+export type Removal =
+  | Disconnect
+  | { readonly kind: 'forget-endpoint'; readonly endpointId: EndpointId }
   | { readonly kind: 'remove-port'; readonly name: string }
   | { readonly kind: 'delete-link'; readonly name: string }
-  | { readonly kind: 'forget-endpoint'; readonly endpointId: EndpointId }
   | { readonly kind: 'release-address'; readonly poolId: PoolId; readonly address: Ipv4 }
   | { readonly kind: 'forget-network'; readonly networkId: NetworkId }
   | { readonly kind: 'release-pool'; readonly poolId: PoolId };
+
+export type Action = Repair | Removal;
 
 /** What is wrong and cannot be mended from here. */
 export interface Complaint {
@@ -64,9 +75,9 @@ export interface Complaint {
 /** Since when each thing has looked as if nobody wants it: monotonic milliseconds by its key. */
 export type Suspects = ReadonlyMap<string, number>;
 
-export interface Plan {
+export interface RemovalPlan {
   /** In the order in which they are to be done. */
-  readonly actions: readonly Action[];
+  readonly removals: readonly Removal[];
   readonly complaints: readonly Complaint[];
   /** For the next plan. */
   readonly suspects: Suspects;
@@ -75,70 +86,87 @@ export interface Plan {
 /** Something that nobody wants, under a key that another thing of the same name does not have. */
 interface Unwanted {
   readonly key: string;
-  readonly action: Action;
+  readonly removal: Removal;
+}
+
+/** What to repair, in the order in which it is to be done. */
+export function planRepairs(seen: Observation): Repair[] {
+  return [...planNetworks(seen), ...planEndpoints(seen), ...planStrays(seen)];
 }
 
 /**
- * Plans. `suspects` is what the last plan with Docker gave; an unwanted thing is taken away when it has been unwanted at
- * every look for `graceMs`.
+ * What to take away. `suspects` is what the last plan gave, or nothing if Docker has not answered since; a thing goes
+ * when it was unwanted at every look for `graceMs`. `now` is monotonic milliseconds.
  */
-export function planReconcile(seen: Observation, suspects: Suspects, now: number, graceMs: number): Plan {
-  const repairs = [...planNetworks(seen), ...planEndpoints(seen), ...planStrays(seen)];
-  const { docker } = seen;
-  if (docker === 'unavailable') return { actions: repairs, complaints: [], suspects };
+export function planRemovals(
+  seen: Observation,
+  docker: DockerState,
+  suspects: Suspects,
+  { now, graceMs }: { readonly now: number; readonly graceMs: number },
+): RemovalPlan {
   const unwanted = findUnwanted(seen, docker);
   const since = new Map(unwanted.map(({ key }) => [key, suspects.get(key) ?? now]));
   const due = unwanted.filter(({ key }) => now - (since.get(key) ?? now) >= graceMs);
   return {
-    actions: [...repairs, ...due.map(({ action }) => action)],
+    removals: due.map(({ removal }) => removal),
     complaints: findComplaints(seen, docker),
     suspects: since,
   };
 }
 
-function planNetworks({ view, flows }: Observation): Action[] {
+function planNetworks({ view, flows }: Observation): Repair[] {
   return [...view.networks()]
     .filter((network) => !flows.hasNetwork(network.id))
     .map((network) => ({ kind: 'set-network', networkId: network.id }));
 }
 
-/** Joined endpoints of this host that lack something. What Docker has forgotten is not worth mending. */
-function planEndpoints(seen: Observation): Action[] {
-  const { view, host, docker } = seen;
-  const known = docker === 'unavailable' ? undefined : endpointIdsOf(docker);
+/** Joined endpoints of this host that lack something. */
+function planEndpoints(seen: Observation): Repair[] {
+  const { view, host } = seen;
   const ports = seen.ports === 'unavailable' ? undefined : new Map(seen.ports.map((port) => [port.name, port]));
-  const actions: Action[] = [];
+  const repairs: Repair[] = [];
   for (const endpoint of view.endpointsOn(host)) {
-    if (endpoint.sandbox === undefined || known?.has(endpoint.id) === false) continue;
+    if (endpoint.sandbox === undefined) continue;
     const isAttached =
       seen.flows.hasEndpoint(endpoint.id) && ports?.get(endpoint.interfaceName)?.portNo === endpoint.portNo;
     const { id: endpointId } = endpoint;
     if (ports !== undefined && !isAttached && seen.links.has(endpoint.interfaceName)) {
-      actions.push({ kind: 'attach', endpointId });
+      repairs.push({ kind: 'attach', endpointId });
     }
-    if (!seen.isPublished(endpoint)) actions.push({ kind: 'restore-ports', endpointId });
+    if (!seen.isPublished(endpoint)) repairs.push({ kind: 'restore-ports', endpointId });
   }
-  return actions;
+  return sorted(repairs);
 }
 
-/** What this process, or OVS, has of endpoints that are not joined. Their rows are looked at again before it goes. */
-function planStrays({ view, host, flows, ports, reservedFor }: Observation): Action[] {
-  const endpointOf = (id: string): EndpointRow | undefined => view.endpoint(id as EndpointId);
-  const isJoinedHere = (id: string): boolean => {
-    const endpoint = endpointOf(id);
-    return endpoint?.sandbox !== undefined && endpoint.host === host;
-  };
-  const strays = new Set([...flows.endpointIds(), ...reservedFor].filter((id) => !isJoinedHere(id)));
-  for (const port of ports === 'unavailable' ? [] : ports) {
-    const id = port.externalIds.get(ENDPOINT_KEY);
-    if (id !== undefined && endpointOf(id)?.host === host && !isJoinedHere(id)) strays.add(id);
-  }
-  return [...strays].map((endpointId) => ({ kind: 'disconnect', endpointId }));
+/** Attaching comes first: it carries traffic. */
+function sorted(repairs: readonly Repair[]): Repair[] {
+  return [...repairs].sort((a, b) => Number(a.kind !== 'attach') - Number(b.kind !== 'attach'));
+}
+
+/** Whether an endpoint is to have neither flows nor ports here: one that is nobody's, or has left. */
+export function isStray(view: DirectoryView, host: string, endpointId: string): boolean {
+  const endpoint = view.endpoint(endpointId as EndpointId);
+  return endpoint === undefined || (endpoint.host === host && endpoint.sandbox === undefined);
+}
+
+/** What this process, or OVS, has of endpoints that left. What no row explains is not touched before Docker was asked. */
+function planStrays(seen: Observation): Repair[] {
+  const { view, host, ports } = seen;
+  const portsOf = ports === 'unavailable' ? [] : ports.flatMap((port) => port.externalIds.get(ENDPOINT_KEY) ?? []);
+  const ids = new Set([...connectedIds(seen), ...portsOf]);
+  return [...ids]
+    .filter((id) => view.endpoint(id as EndpointId) !== undefined && isStray(view, host, id))
+    .map((endpointId) => ({ kind: 'disconnect', endpointId }));
+}
+
+function connectedIds({ flows, reservedFor }: Observation): ReadonlySet<string> {
+  return new Set([...flows.endpointIds(), ...reservedFor]);
 }
 
 function findUnwanted(seen: Observation, docker: DockerState): Unwanted[] {
   return [
     ...unwantedEndpoints(seen, docker),
+    ...unwantedConnections(seen, docker),
     ...unwantedPorts(seen, docker),
     ...unwantedLinks(seen, docker),
     ...unwantedAddresses(seen, docker),
@@ -155,7 +183,15 @@ function unwantedEndpoints({ view, host }: Observation, docker: DockerState): Un
   const known = endpointIdsOf(docker);
   return [...view.endpointsOn(host)]
     .filter((endpoint) => !known.has(endpoint.id))
-    .map(({ uuid, id }) => ({ key: `endpoint ${uuid}`, action: { kind: 'forget-endpoint', endpointId: id } }));
+    .map(({ uuid, id }) => ({ key: `endpoint ${uuid}`, removal: { kind: 'forget-endpoint', endpointId: id } }));
+}
+
+/** Flows and bound ports of endpoints that neither the directory nor Docker knows. */
+function unwantedConnections(seen: Observation, docker: DockerState): Unwanted[] {
+  const known = endpointIdsOf(docker);
+  return [...connectedIds(seen)]
+    .filter((id) => seen.view.endpoint(id as EndpointId) === undefined && !known.has(id))
+    .map((id) => ({ key: `connection ${id}`, removal: { kind: 'disconnect', endpointId: id } }));
 }
 
 /** Ports and links are kept where the directory or Docker knows their endpoint: the directory may have been lost. */
@@ -169,14 +205,14 @@ function unwantedPorts(seen: Observation, docker: DockerState): Unwanted[] {
   const wanted = wantedLinkNames(seen, docker);
   return seen.ports
     .filter((port) => port.externalIds.has(ENDPOINT_KEY) && !wanted.has(port.name))
-    .map(({ name }) => ({ key: `port ${name}`, action: { kind: 'remove-port', name } }));
+    .map(({ name }) => ({ key: `port ${name}`, removal: { kind: 'remove-port', name } }));
 }
 
 function unwantedLinks(seen: Observation, docker: DockerState): Unwanted[] {
   const wanted = wantedLinkNames(seen, docker);
   return [...seen.links]
     .filter((name) => LINK_NAME.test(name) && !wanted.has(name))
-    .map((name) => ({ key: `link ${name}`, action: { kind: 'delete-link', name } }));
+    .map((name) => ({ key: `link ${name}`, removal: { kind: 'delete-link', name } }));
 }
 
 /** Addresses that this host's Docker asked for and whose endpoint never came, or went without ReleaseAddress. */
@@ -189,7 +225,7 @@ function unwantedAddresses({ view, host }: Observation, docker: DockerState): Un
       .flatMap((pool) => [...view.reservedOf(pool.id)].filter(isOurs))
       .map(({ uuid, since, poolId, address }) => ({
         key: `address ${uuid} ${since}`,
-        action: { kind: 'release-address', poolId, address },
+        removal: { kind: 'release-address', poolId, address },
       }))
   );
 }
@@ -208,7 +244,7 @@ function isHeldOnlyBy(pool: PoolRow, host: string): boolean {
 function unwantedNetworks(seen: Observation, docker: DockerState): Unwanted[] {
   return [...seen.view.networks()]
     .filter((network) => !docker.networkIds.has(network.id) && isOnlyOurs(seen, network))
-    .map(({ uuid, id }) => ({ key: `network ${uuid}`, action: { kind: 'forget-network', networkId: id } }));
+    .map(({ uuid, id }) => ({ key: `network ${uuid}`, removal: { kind: 'forget-network', networkId: id } }));
 }
 
 /** Pools that wait for a network which Docker does not have. */
@@ -219,7 +255,7 @@ function unwantedPools({ view, host }: Observation, docker: DockerState): Unwant
     .filter(
       (pool) => pool.networkId === undefined && isHeldOnlyBy(pool, host) && !ownSubnets.has(formatCidr(pool.cidr)),
     )
-    .map(({ uuid, id }) => ({ key: `pool ${uuid}`, action: { kind: 'release-pool', poolId: id } }));
+    .map(({ uuid, id }) => ({ key: `pool ${uuid}`, removal: { kind: 'release-pool', poolId: id } }));
 }
 
 function findComplaints(seen: Observation, docker: DockerState): Complaint[] {

@@ -1,5 +1,5 @@
 // Looks at everything, plans (reconcile.ts), and acts: at the start, on a timer, and when told that something was lost.
-// One run at a time. What an action does is reconcile-actions.ts.
+// One run at a time. What an action does is reconcile-actions.ts. Docker is asked on the timer only; repairs do without.
 
 import { Backoff } from '../base/backoff';
 import type { Clock } from '../base/clock';
@@ -12,7 +12,8 @@ import {
   type Complaint,
   type DockerState,
   type Observation,
-  planReconcile,
+  planRemovals,
+  planRepairs,
   type Suspects,
 } from './reconcile';
 import { ReconcileActions } from './reconcile-actions';
@@ -41,23 +42,27 @@ export interface ReconcileResult {
 
 const INTERVAL_MS = 30_000;
 const GRACE_MS = 120_000;
-/** Between runs that could not do everything, at first. */
+/** Before a repair that failed is tried again, at first. */
 const RETRY_MS = 1_000;
+/** After a trigger: whatever else is lost with it is repaired in the same run. */
+const TRIGGER_MS = 200;
 const CONCURRENT = 16;
 
 export class Reconciler {
   private readonly intervalMs: number;
   private readonly graceMs: number;
   private readonly backoff: Backoff;
+  private readonly actions: ReconcileActions;
   private suspects: Suspects = new Map();
   /** What was said already: a thing that stays wrong is logged once. */
-  private reported: ReadonlySet<string> = new Set();
-  private complained: ReadonlySet<string> = new Set();
-  private readonly actions: ReconcileActions;
-  private isDueAgain = false;
-  private running: Promise<ReconcileResult> | undefined;
+  private readonly reported = { full: new Set<string>(), repair: new Set<string>() };
+  /** How often in a row each complaint was found. */
+  private complaints: ReadonlyMap<string, number> = new Map();
+  private last: Promise<unknown> = Promise.resolve();
+  private fullRun: Promise<ReconcileResult> | undefined;
   private isStarted = false;
-  private cancelTimer: () => void = () => undefined;
+  private cancelFull: () => void = () => undefined;
+  private cancelRepair: (() => void) | undefined;
 
   constructor(private readonly options: ReconcilerOptions) {
     this.intervalMs = options.intervalMs ?? INTERVAL_MS;
@@ -70,64 +75,87 @@ export class Reconciler {
   start(): void {
     if (this.isStarted) return;
     this.isStarted = true;
-    void this.runAndSchedule();
+    void this.runOnTimer();
   }
 
   /** Ends with the run under way. Idempotent. */
   async stop(): Promise<void> {
     this.isStarted = false;
-    this.cancelTimer();
-    await this.running;
+    this.cancelFull();
+    this.cancelRepair?.();
+    this.cancelRepair = undefined;
+    await this.last;
   }
 
-  /** Something was lost, or is there again (the bridge, OVS, Docker): run soon, instead of waiting for the timer. */
+  /** Something was lost, or is there again (a port, the bridge, OVS): repair soon. Cheap; call it as often as you like. */
   trigger(): void {
-    this.isDueAgain = true;
-    if (this.isStarted && this.running === undefined) this.schedule(0);
+    if (this.isStarted) this.repairAfter(TRIGGER_MS);
   }
 
-  /** One run; joins the one under way. Never throws: what failed is logged once and tried again by the next. */
+  /**
+   * One run with everything; joins the one that is under way. Never throws: what failed is logged, and tried again by
+   * the next.
+   */
   run(): Promise<ReconcileResult> {
-    this.running ??= this.runOnce().finally(() => (this.running = undefined));
-    return this.running;
+    this.fullRun ??= this.serially('full').finally(() => (this.fullRun = undefined));
+    return this.fullRun;
   }
 
-  private async runAndSchedule(): Promise<void> {
-    this.isDueAgain = false;
+  private async runOnTimer(): Promise<void> {
     const { failed } = await this.run();
     if (!this.isStarted) return;
+    this.cancelFull = this.options.clock.after(this.intervalMs, () => void this.runOnTimer());
+    this.retryIfFailed(failed);
+  }
+
+  private repairAfter(pauseMs: number): void {
+    this.cancelRepair ??= this.options.clock.after(pauseMs, () => {
+      this.cancelRepair = undefined;
+      void this.serially('repair').then(({ failed }) => this.retryIfFailed(failed));
+    });
+  }
+
+  private retryIfFailed(failed: number): void {
     if (failed === 0) this.backoff.succeeded();
-    if (this.isDueAgain) this.schedule(0);
-    else this.schedule(failed === 0 ? this.intervalMs : this.backoff.nextMs());
+    else if (this.isStarted) this.repairAfter(this.backoff.nextMs());
   }
 
-  private schedule(pauseMs: number): void {
-    this.cancelTimer();
-    this.cancelTimer = this.options.clock.after(pauseMs, () => void this.runAndSchedule());
+  private serially(extent: 'full' | 'repair'): Promise<ReconcileResult> {
+    const run = this.last.then(() => this.runOnce(extent));
+    this.last = run;
+    return run;
   }
 
-  private async runOnce(): Promise<ReconcileResult> {
+  private async runOnce(extent: 'full' | 'repair'): Promise<ReconcileResult> {
     const problems: string[] = [];
+    const result = { done: 0, failed: 0, askedDocker: false };
     try {
       // Endpoints are repaired before Docker is asked: at a host's start it does not answer for long.
-      const repaired = await this.pass('unavailable', problems);
-      const docker = await this.readDocker();
-      if (docker === 'unavailable') this.suspects = new Map();
-      const cleaned = docker === 'unavailable' ? 0 : await this.pass(docker, problems);
-      return { done: repaired + cleaned, failed: problems.length, askedDocker: docker !== 'unavailable' };
+      result.done = await this.perform(planRepairs(await this.observe()), problems);
+      if (extent === 'full') {
+        const docker = await this.readDocker();
+        result.askedDocker = docker !== undefined;
+        if (docker === undefined) this.suspects = new Map();
+        else result.done += await this.perform(await this.planRemovals(docker), problems);
+      }
     } catch (error) {
       problems.push(`reconciling stopped: ${messageOf(error)}`);
-      return { done: 0, failed: problems.length, askedDocker: false };
-    } finally {
-      this.report(problems);
     }
+    this.report(extent, problems);
+    return { ...result, failed: problems.length };
   }
 
-  /** Plans from one look and acts. Returns how many actions were done; those that failed are added to `problems`. */
-  private async pass(docker: DockerState | 'unavailable', problems: string[]): Promise<number> {
-    const { clock } = this.options;
-    const plan = planReconcile(await this.observe(docker), this.suspects, clock.now(), this.graceMs);
+  private async planRemovals(docker: DockerState): Promise<readonly Action[]> {
+    const seen = await this.observe();
+    const time = { now: this.options.clock.now(), graceMs: this.graceMs };
+    const plan = planRemovals(seen, docker, this.suspects, time);
     this.suspects = plan.suspects;
+    this.complain(plan.complaints);
+    return plan.removals;
+  }
+
+  /** Returns how many actions were done; those that failed are added to `problems`. */
+  private async perform(actions: readonly Action[], problems: string[]): Promise<number> {
     let done = 0;
     const act = async (action: Action): Promise<void> => {
       try {
@@ -137,13 +165,12 @@ export class Reconciler {
         problems.push(`${formatAction(action)} failed: ${messageOf(error)}`);
       }
     };
-    for (const group of groupsOf(plan.actions)) await inParallel(group, act);
-    this.complain(plan.complaints);
-    if (done > 0) this.options.logger.info(`reconciled ${done} things`, countsOf(plan.actions));
+    for (const group of groupsOf(actions)) await inParallel(group, act);
+    if (done > 0) this.options.logger.info(`reconciled ${done} things`, countsOf(actions));
     return done;
   }
 
-  private async observe(docker: DockerState | 'unavailable'): Promise<Observation> {
+  private async observe(): Promise<Observation> {
     const { driver, parts } = this.options;
     await parts.store.whenReady();
     const [links, ports] = await Promise.all([
@@ -156,7 +183,6 @@ export class Reconciler {
     return {
       view: parts.store.view,
       host: parts.store.host,
-      docker,
       links: new Set(links.map(({ name }) => name)),
       ports,
       flows: parts.flows,
@@ -165,7 +191,8 @@ export class Reconciler {
     };
   }
 
-  private async readDocker(): Promise<DockerState | 'unavailable'> {
+  /** Undefined while Docker does not answer, as at its start; whoever follows its events says so. */
+  private async readDocker(): Promise<DockerState | undefined> {
     const { docker } = this.options;
     try {
       const [networks, endpoints, subnets] = await Promise.all([
@@ -176,24 +203,27 @@ export class Reconciler {
       const ownSubnets = subnets === undefined ? undefined : new Set(subnets);
       return { networkIds: new Set(networks.map(({ id }) => id)), endpoints, ownSubnets };
     } catch {
-      return 'unavailable'; // as while dockerd starts; whoever follows its events says so
+      return undefined;
     }
   }
 
-  private complain(complaints: readonly Complaint[]): void {
-    const texts = complaints.map(({ endpointId, problem }) => `${endpointId} ${problem}`);
-    for (const [index, text] of texts.entries()) {
-      const { endpointId = '', problem = '' } = complaints[index] ?? {};
-      if (!this.complained.has(text)) this.options.logger.warn(problem, { endpointId });
+  /** Docker was asked a moment before the rest was looked at: only what is found twice in a row is so, and said once. */
+  private complain(found: readonly Complaint[]): void {
+    const counts = new Map<string, number>();
+    for (const { endpointId, problem } of found) {
+      const text = `${endpointId} ${problem}`;
+      const count = (this.complaints.get(text) ?? 0) + 1;
+      counts.set(text, count);
+      if (count === 2) this.options.logger.warn(problem, { endpointId });
     }
-    this.complained = new Set(texts);
+    this.complaints = counts;
   }
 
-  private report(problems: readonly string[]): void {
+  private report(extent: 'full' | 'repair', problems: readonly string[]): void {
     for (const problem of problems) {
-      if (!this.reported.has(problem)) this.options.logger.warn(problem);
+      if (!this.reported[extent].has(problem)) this.options.logger.warn(problem);
     }
-    this.reported = new Set(problems);
+    this.reported[extent] = new Set(problems);
   }
 }
 
