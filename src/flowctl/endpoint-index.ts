@@ -52,6 +52,9 @@ export class EndpointIndex {
   private readonly byPort: Uint32Array[] = [];
   private readonly datapaths = new Map<string, number>();
 
+  /** `datapathId`: the datapath of endpoints that name none, where it is known. */
+  constructor(private readonly datapathId?: string) {}
+
   get size(): number {
     return this.byId.size;
   }
@@ -63,7 +66,7 @@ export class EndpointIndex {
 
   /** The number of a datapath: 0 is the one that no endpoint names. */
   datapathOf(datapathId: string | undefined): number {
-    if (datapathId === undefined) return 0;
+    if (datapathId === undefined || datapathId === this.datapathId) return 0;
     return this.datapaths.get(datapathId) ?? 0;
   }
 
@@ -72,9 +75,10 @@ export class EndpointIndex {
    * and `unsupported` for a remote one.
    */
   add(endpoint: FlowEndpoint, network: FlowNetwork): number {
+    this.check(endpoint, network);
+    if (this.byId.has(endpoint.id)) throw taken('the id', endpoint, endpoint.id);
     const location = localOf(endpoint);
     const datapath = this.openDatapath(location.datapathId);
-    this.refuseTaken(endpoint, network, location, datapath);
     const slot = this.free.pop() ?? this.ids.length;
     this.reserve(slot);
     this.words.set(
@@ -98,6 +102,25 @@ export class EndpointIndex {
     return slot;
   }
 
+  /** Throws what `add` would throw, if the endpoint of this id were not there. */
+  check(endpoint: FlowEndpoint, network: FlowNetwork): void {
+    const { portNo, datapathId } = localOf(endpoint);
+    if (!Number.isInteger(portNo) || portNo < 1 || portNo > MAX_PORT_NO) {
+      throw new DaoliError('invalid', `port number ${portNo} is not from 1 to ${MAX_PORT_NO}`, endpoint.id);
+    }
+    const isNewDatapath =
+      datapathId !== undefined && this.datapathOf(datapathId) === 0 && datapathId !== this.datapathId;
+    const claims: [string, number][] = [
+      [`the address ${formatIpv4(endpoint.ip)}`, this.slotOfAddress(network.tenant, endpoint.ip)],
+      [`the locator ${formatIpv4(endpoint.locator)}`, this.slotOfLocator(endpoint.locator)],
+      [`port ${portNo}`, isNewDatapath ? NO_SLOT : this.slotOfPort(this.datapathOf(datapathId), portNo)],
+    ];
+    for (const [what, slot] of claims) {
+      const owner = slot === NO_SLOT ? endpoint.id : this.ids[slot];
+      if (owner !== endpoint.id) throw taken(what, endpoint, owner ?? '');
+    }
+  }
+
   remove(slot: number): void {
     const id = this.ids[slot];
     if (id === undefined) return;
@@ -111,6 +134,10 @@ export class EndpointIndex {
 
   slotOfId(id: string): number {
     return this.byId.get(id) ?? NO_SLOT;
+  }
+
+  allIds(): Iterable<string> {
+    return this.byId.keys();
   }
 
   slotOfAddress(tenant: number, ip: number): number {
@@ -189,26 +216,8 @@ export class EndpointIndex {
     return count;
   }
 
-  private refuseTaken(endpoint: FlowEndpoint, network: FlowNetwork, at: LocalLocation, datapath: number): void {
-    const { portNo } = at;
-    if (!Number.isInteger(portNo) || portNo < 1 || portNo > MAX_PORT_NO) {
-      throw new DaoliError('invalid', `port number ${portNo} is not from 1 to ${MAX_PORT_NO}`, endpoint.id);
-    }
-    const claims: [string, number][] = [
-      ['the id', this.slotOfId(endpoint.id)],
-      [`the address ${formatIpv4(endpoint.ip)}`, this.slotOfAddress(network.tenant, endpoint.ip)],
-      [`the locator ${formatIpv4(endpoint.locator)}`, this.slotOfLocator(endpoint.locator)],
-      [`port ${portNo}`, this.slotOfPort(datapath, portNo)],
-    ];
-    for (const [what, slot] of claims) {
-      if (slot === NO_SLOT) continue;
-      const owner = this.ids[slot] ?? '';
-      throw new DaoliError('conflict', `${what} of endpoint ${endpoint.id} is in use by endpoint ${owner}`, owner);
-    }
-  }
-
   private openDatapath(datapathId: string | undefined): number {
-    if (datapathId === undefined) return 0;
+    if (datapathId === undefined || datapathId === this.datapathId) return 0;
     const known = this.datapaths.get(datapathId);
     if (known !== undefined) return known;
     const number = this.datapaths.size + 1;
@@ -233,6 +242,10 @@ export class EndpointIndex {
     ports[portNo] = value;
     this.byPort[datapath] = ports;
   }
+}
+
+function taken(what: string, endpoint: FlowEndpoint, owner: string): DaoliError {
+  return new DaoliError('conflict', `${what} of endpoint ${endpoint.id} is in use by endpoint ${owner}`, owner);
 }
 
 function localOf(endpoint: FlowEndpoint): LocalLocation {

@@ -12,14 +12,33 @@ const MAX_KEY = 0xffffffff;
 const MAX_POOLS = 1024;
 
 export class Inventory {
-  readonly endpoints = new EndpointIndex();
+  readonly endpoints: EndpointIndex;
   private readonly networks = new Map<number, FlowNetwork>();
   private readonly keys = new Map<string, number>();
 
+  private knownHost: FlowHost | undefined;
+
+  /** `datapathId`: the datapath of endpoints that name none. */
   constructor(
-    public host: FlowHost,
     public policy: Policy,
-  ) {}
+    datapathId?: string,
+  ) {
+    this.endpoints = new EndpointIndex(datapathId);
+  }
+
+  get hasHost(): boolean {
+    return this.knownHost !== undefined;
+  }
+
+  /** The host, which is told before anything is programmed. */
+  get host(): FlowHost {
+    if (this.knownHost === undefined) throw new DaoliError('internal', 'the controller was not told its host');
+    return this.knownHost;
+  }
+
+  set host(host: FlowHost) {
+    this.knownHost = host;
+  }
 
   /**
    * Enters a network or replaces the one of its id. Throws `invalid` for keys out of range, `conflict` where the key, or
@@ -72,8 +91,14 @@ export class Inventory {
     return key === undefined ? undefined : this.networks.get(key);
   }
 
+  /** Every network. */
   allNetworks(): Iterable<FlowNetwork> {
     return this.networks.values();
+  }
+
+  /** Throws what `addEndpoint` would throw, if the endpoint of this id were not there. */
+  checkEndpoint(endpoint: FlowEndpoint): void {
+    this.endpoints.check(endpoint, this.networkFor(endpoint));
   }
 
   /** Enters an endpoint and returns its slot. Throws `not-found` where its network is not there; see EndpointIndex. */

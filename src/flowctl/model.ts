@@ -85,7 +85,7 @@ export interface FlowSettings {
   readonly packetInBurst: number;
   /** Routes that one endpoint may have, to and from others, before its packets go on one by one. */
   readonly maxRoutesPerEndpoint: number;
-  /** Routes of one datapath, likewise. */
+  /** Pairs of endpoints with routes on one datapath, likewise. */
   readonly maxRoutesPerDatapath: number;
   /** A denied pair is dropped in the datapath for this long before the policy is asked again. */
   readonly denyTimeoutSeconds: number;

@@ -13,30 +13,39 @@ import type { Inventory } from './inventory';
 import type { FlowSettings } from './model';
 import { PUNT_REASON, PUNT_REASON_INDEX, USERDATA } from './pipeline';
 import { denyFlow, nobodyFlow, noWayInFlow, noWayOutFlow } from './route-flows';
-import { ABSENT, OUTSIDE, ticksOf, type RouteTable } from './route-table';
+import type { RouteRules } from './route-rules';
+import { OUTSIDE, ticksOf, type RouteTable } from './route-table';
 import { PACKET_PATH_XID, type RouteWriter } from './route-writer';
 import { SlowPath } from './slow-path';
 
-/**
- * A route that was sent so recently is not sent again: until OVS has revalidated its datapath flows (some milliseconds),
- * further packets of a burst still come here. In ticks of 10 ms.
- */
-const SETTLING_TICKS = 5;
+export interface PacketPathParts {
+  readonly inventory: Inventory;
+  readonly routeWriter: RouteWriter;
+  readonly rules: RouteRules;
+  readonly settings: FlowSettings;
+  readonly counters: FlowCounters;
+}
 
 export class PacketPath {
+  private readonly inventory: Inventory;
   private readonly endpoints: EndpointIndex;
+  private readonly routeWriter: RouteWriter;
+  private readonly rules: RouteRules;
+  private readonly settings: FlowSettings;
+  private readonly counters: FlowCounters;
   private readonly packet = new PacketView();
   private readonly source: EndpointView;
   private readonly destination: EndpointView;
   private readonly slow: SlowPath;
 
-  constructor(
-    private readonly inventory: Inventory,
-    private readonly routeWriter: RouteWriter,
-    private readonly settings: FlowSettings,
-    private readonly counters: FlowCounters,
-  ) {
+  constructor(parts: PacketPathParts) {
+    const { inventory, routeWriter, counters } = parts;
+    this.inventory = inventory;
     this.endpoints = inventory.endpoints;
+    this.routeWriter = routeWriter;
+    this.rules = parts.rules;
+    this.settings = parts.settings;
+    this.counters = counters;
     this.source = new EndpointView(this.endpoints);
     this.destination = new EndpointView(this.endpoints);
     this.slow = new SlowPath(inventory, routeWriter, counters);
@@ -90,30 +99,20 @@ export class PacketPath {
     const { policy } = this.inventory;
     if (from === to) return false;
     if (policy.allows(this.source.at(from), this.destination.at(to))) return true;
-    if (routes.installedAt(to, from) === ABSENT) return false;
-    return policy.allows(this.source.at(to), this.destination.at(from));
+    return routes.has(to, from) && policy.allows(this.source.at(to), this.destination.at(from));
   }
 
   /**
    * Enters both directions in the route table. True: they are to be sent now, the reverse one first. OVS takes messages
-   * of one connection in order, so the answer to the first packet finds its route and no barrier is waited for.
+   * of one connection in order, so the answer to the first packet finds its route and no barrier is waited for. A route
+   * that was sent just now is not sent again: until OVS has revalidated its datapath flows (some milliseconds), further
+   * packets of a burst still come here.
    */
   private claim(a: number, b: number, turn: Turn): boolean {
-    const { routes } = turn.datapath;
-    const now = ticksOf(turn.nowMs);
-    const known = routes.installedAt(a, b);
-    if (known === ABSENT) {
-      if (!routes.fits(a, b)) {
-        this.counters.routesCapped += 1;
-        return false;
-      }
-    } else if (now - known < SETTLING_TICKS) {
-      return false;
-    }
-    routes.set(a, b, now);
-    routes.set(b, a, now);
-    this.counters.routesInstalled += 2;
-    return true;
+    const claimed = turn.datapath.routes.claim(a, b, ticksOf(turn.nowMs));
+    if (claimed === true) this.counters.routesInstalled += 2;
+    else if (claimed === false) this.counters.routesCapped += 1;
+    return claimed === true;
   }
 
   private deny(from: number, to: number, turn: Turn): void {
@@ -138,7 +137,7 @@ export class PacketPath {
     const { packet, routeWriter } = this;
     const from = this.sender(inPort, turn);
     if (from === NO_SLOT) return;
-    if (!this.hasWayOutside(from)) return this.noWayOut(from, turn);
+    if (!this.rules.hasWayOutside(from)) return this.noWayOut(from, turn);
     if (reason !== PUNT_REASON.OUTSIDE) return this.slow.translateOutward(reason, packet, from, turn);
     this.openOutside(from, turn);
     if (maySendPacket(turn, this.counters)) routeWriter.outwardPacket(turn.writer, from, packet);
@@ -147,16 +146,12 @@ export class PacketPath {
   private inward(reason: number, turn: Turn): void {
     const { endpoints, packet, routeWriter } = this;
     const to = endpoints.slotOfLocator(packet.ipDst);
-    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number || !this.hasWayOutside(to)) {
+    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number || !this.rules.hasWayOutside(to)) {
       return this.noWayIn(turn);
     }
     if (reason !== PUNT_REASON.OUTSIDE) return this.slow.translateInward(reason, packet, to, turn);
     this.openOutside(to, turn);
     if (maySendPacket(turn, this.counters)) routeWriter.inwardPacket(turn.writer, to, packet);
-  }
-
-  private hasWayOutside(slot: number): boolean {
-    return this.routeWriter.hasOutside && !this.inventory.isInternal(this.endpoints.networkKeyOf(slot));
   }
 
   /** One pair of routes serves all outside addresses, whichever side began. */

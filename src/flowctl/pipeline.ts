@@ -124,9 +124,13 @@ export function networkCookie(key: number, flow: number): bigint {
 
 /** Undefined for a cookie that is not ours or of another layout. */
 export function readCookie(cookie: bigint): Cookie | undefined {
-  if (cookie >> 52n !== ((MAGIC << 4n) | LAYOUT)) return undefined;
-  const low = Number(cookie & 0xffff_ffff_ffffn);
-  return { kind: Number((cookie >> 48n) & 0xfn), a: Math.floor(low / 0x1000000), b: low % 0x1000000 };
+  return readCookieWords(Number(cookie >> 32n), Number(cookie & 0xffff_ffffn));
+}
+
+/** The same for a cookie in two words, as it stands in messages. */
+export function readCookieWords(high: number, low: number): Cookie | undefined {
+  if (high >>> 20 !== Number((MAGIC << 4n) | LAYOUT)) return undefined;
+  return { kind: (high >>> 16) & 0xf, a: ((high & 0xffff) << 8) | (low >>> 24), b: low & 0xffffff };
 }
 
 /** The key and the flow in a network's cookie. */

@@ -1,17 +1,22 @@
-// Which routes of one datapath are believed to be installed: two slots of the endpoint index and when, nothing more.
-// It is a hint for the cap, for listing and for putting routes back after ovs-vswitchd restarted; the datapath decides.
-// Bounded by the caps. One entry is one direction, as one flow is.
+// Which routes of one datapath are believed to be installed: two slots of the endpoint index, which directions, and when,
+// nothing more. It is a hint for the cap, for listing and for putting routes back after ovs-vswitchd restarted; the
+// datapath decides. Bounded by the caps. Both directions share one entry, since both are asked for at once.
 
 import { ABSENT, PairMap } from './pair-map';
 
 /** Stands for everything beyond the host port, as a slot. */
 export const OUTSIDE = 0xfffffffe;
 
-/** The time unit of entries: 10 ms, so that 32 bits last 497 days. */
-export const TICK_MS = 10;
+/** The time unit of entries: 100 ms, so that the 30 bits they have last over three years. */
+export const TICK_MS = 100;
+const TICKS = 2 ** 30;
+/** Bits of an entry's value below its time: the direction from the lower slot to the higher, and the other. */
+const UPWARD = 1;
+const DOWNWARD = 2;
+const BOTH = UPWARD | DOWNWARD;
 
 export function ticksOf(nowMs: number): number {
-  return Math.floor(nowMs / TICK_MS) >>> 0;
+  return Math.floor(nowMs / TICK_MS) % TICKS;
 }
 
 export interface RouteLimits {
@@ -20,60 +25,92 @@ export interface RouteLimits {
 }
 
 export class RouteTable {
-  private readonly installed = new PairMap();
-  /** Routes with this slot as their source. Both directions are installed together, so it counts peers. */
+  private readonly entries = new PairMap();
+  /** Entries that a slot is part of: its peers. */
   private counts = new Uint32Array(16);
 
   constructor(private readonly limits: RouteLimits) {}
 
+  /** How many pairs have a route, in one direction or both. */
   get size(): number {
-    return this.installed.size;
+    return this.entries.size;
   }
 
-  /** When the route was installed last, in ticks; `ABSENT` where there is none. */
-  installedAt(source: number, destination: number): number {
-    return this.installed.get(source, destination);
+  /** Is there a route in this direction? */
+  has(from: number, to: number): boolean {
+    const entry = from < to ? this.entries.get(from, to) : this.entries.get(to, from);
+    return entry !== ABSENT && (entry & directionOf(from, to)) !== 0;
   }
 
-  /** Is there room for both directions between two slots? */
-  fits(a: number, b: number): boolean {
-    return (
-      this.countOf(a) < this.limits.perEndpoint &&
-      this.countOf(b) < this.limits.perEndpoint &&
-      this.installed.size + 2 <= this.limits.total
-    );
+  /**
+   * Enters both directions. `false` where they must not be installed, since one of the two or the datapath has its fill,
+   * and `undefined` where they need not be, since they were in this very tick.
+   */
+  claim(a: number, b: number, ticks: number): boolean | undefined {
+    const low = a < b ? a : b;
+    const high = a < b ? b : a;
+    const entry = this.entries.get(low, high);
+    if (entry === ABSENT) {
+      if (!this.fits(a, b)) return false;
+      this.count(a, 1);
+      this.count(b, 1);
+    } else if ((entry & BOTH) === BOTH && entry >>> 2 === ticks) {
+      return undefined;
+    }
+    this.entries.set(low, high, ticks * 4 + BOTH);
+    return true;
   }
 
-  /** Enters a route, or only its new time. */
-  set(source: number, destination: number, ticks: number): void {
-    const before = this.installed.size;
-    this.installed.set(source, destination, ticks);
-    if (this.installed.size !== before) this.count(source, 1);
+  /** Enters one direction that the datapath was seen to have, whatever the caps. */
+  set(from: number, to: number, ticks: number): void {
+    const [low, high] = from < to ? [from, to] : [to, from];
+    const entry = this.entries.get(low, high);
+    if (entry === ABSENT) {
+      this.count(from, 1);
+      this.count(to, 1);
+    }
+    const directions = (entry === ABSENT ? 0 : entry & BOTH) | directionOf(from, to);
+    this.entries.set(low, high, ticks * 4 + directions);
   }
 
-  delete(source: number, destination: number): boolean {
-    const known = this.installed.delete(source, destination);
-    if (known) this.count(source, -1);
-    return known;
+  /** Forgets one direction, where it was entered before `ticks`. True where it was. */
+  delete(from: number, to: number, before = TICKS): boolean {
+    const [low, high] = from < to ? [from, to] : [to, from];
+    const entry = this.entries.get(low, high);
+    const direction = directionOf(from, to);
+    if (entry === ABSENT || (entry & direction) === 0 || entry >>> 2 >= before) return false;
+    if ((entry & BOTH) === direction) this.forget(low, high);
+    else this.entries.set(low, high, (entry & ~direction) >>> 0);
+    return true;
   }
 
   /** Forgets every route from and to a slot. */
   deleteSlot(slot: number): void {
+    if (slot !== OUTSIDE && this.countOf(slot) === 0) return;
     const gone: number[] = [];
-    this.installed.forEach((source, destination) => {
-      if (source === slot || destination === slot) gone.push(source, destination);
+    this.entries.forEach((low, high) => {
+      if (low === slot || high === slot) gone.push(low, high);
     });
-    for (let i = 0; i < gone.length; i += 2) this.delete(gone[i]!, gone[i + 1]!);
+    for (let i = 0; i < gone.length; i += 2) this.forget(gone[i]!, gone[i + 1]!);
   }
 
-  clear(): void {
-    this.installed.clear();
-    this.counts.fill(0);
+  /** Calls back with every direction. The table must not change meanwhile. */
+  forEach(visit: (from: number, to: number, ticks: number) => void): void {
+    this.entries.forEach((low, high, entry) => {
+      if (entry & UPWARD) visit(low, high, entry >>> 2);
+      if (entry & DOWNWARD) visit(high, low, entry >>> 2);
+    });
   }
 
-  /** Calls back with every route. The table must not change meanwhile. */
-  forEach(visit: (source: number, destination: number, installedAt: number) => void): void {
-    this.installed.forEach(visit);
+  private fits(a: number, b: number): boolean {
+    const { perEndpoint, total } = this.limits;
+    return this.countOf(a) < perEndpoint && this.countOf(b) < perEndpoint && this.entries.size < total;
+  }
+
+  private forget(low: number, high: number): void {
+    if (!this.entries.delete(low, high)) return;
+    this.count(low, -1);
+    this.count(high, -1);
   }
 
   private countOf(slot: number): number {
@@ -91,4 +128,6 @@ export class RouteTable {
   }
 }
 
-export { ABSENT };
+function directionOf(from: number, to: number): number {
+  return from < to ? UPWARD : DOWNWARD;
+}

@@ -103,21 +103,15 @@ function compileOutside(host: FlowHost, context: RouteContext) {
 }
 
 export class RouteWriter {
-  private pair: ReturnType<typeof compilePair>;
+  private pair: ReturnType<typeof compilePair> | undefined;
   private outside: ReturnType<typeof compileOutside>;
 
-  /** Compiles the templates: some hundred microseconds. */
   constructor(
     private readonly endpoints: EndpointIndex,
-    host: FlowHost,
     private readonly idleTimeoutSeconds: number,
-  ) {
-    const context = { routerMac: host.routerMac, idleTimeoutSeconds };
-    this.pair = compilePair(context);
-    this.outside = compileOutside(host, context);
-  }
+  ) {}
 
-  /** The host changed: makes the templates anew. */
+  /** Compiles the templates for a host: some hundred microseconds. Before it, nothing is appended. */
   setHost(host: FlowHost): void {
     const context = { routerMac: host.routerMac, idleTimeoutSeconds: this.idleTimeoutSeconds };
     this.pair = compilePair(context);
@@ -132,7 +126,8 @@ export class RouteWriter {
   /** One direction between two endpoints. */
   pairFlow(writer: MessageWriter, from: number, to: number): void {
     const { endpoints } = this;
-    const { flow } = this.pair;
+    const flow = this.pair?.flow;
+    if (flow === undefined) return;
     const at = flow.append(writer);
     const { place } = flow;
     place.fromPort.put(writer, at, endpoints.portNoOf(from));
@@ -145,7 +140,8 @@ export class RouteWriter {
   /** The packet that asked for the route, on its way: the route's own actions. */
   pairPacket(writer: MessageWriter, from: number, to: number, frame: PacketView): void {
     const { endpoints } = this;
-    const { packet } = this.pair;
+    const packet = this.pair?.packet;
+    if (packet === undefined) return;
     const at = packet.appendWith(writer, frame.buffer, frame.offset, frame.length);
     packet.place.fromPort.put(writer, at, endpoints.portNoOf(from));
     packet.place.toPort.put(writer, at, endpoints.portNoOf(to));

@@ -1,0 +1,27 @@
+// Problems that a datapath may cause as often as it likes, logged at most once a minute with how many there were.
+
+import type { Clock } from '../base/clock';
+import type { Logger } from '../base/logger';
+
+const INTERVAL_MS = 60_000;
+
+export class ProblemLog {
+  private silentUntil = -Infinity;
+  private untold = 0;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly logger: Logger,
+  ) {}
+
+  report(problem: string, datapathId: string): void {
+    const now = this.clock.now();
+    if (now < this.silentUntil) {
+      this.untold += 1;
+      return;
+    }
+    this.logger.warn(problem, { datapathId, ...(this.untold > 0 ? { othersSinceLast: this.untold } : {}) });
+    this.silentUntil = now + INTERVAL_MS;
+    this.untold = 0;
+  }
+}

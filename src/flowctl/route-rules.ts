@@ -1,0 +1,63 @@
+// Which routes there may be, and what they look like: asked about routes that a datapath lists, ends or should get back.
+
+import type { MessageWriter } from '../openflow/message-writer';
+import { EndpointView, NO_SLOT } from './endpoint-index';
+import type { Inventory } from './inventory';
+import { KIND, type Cookie } from './pipeline';
+import { OUTSIDE } from './route-table';
+import type { RouteWriter } from './route-writer';
+
+/** A route by the slots of its ends, of which one may be OUTSIDE. */
+export interface RouteSlots {
+  readonly from: number;
+  readonly to: number;
+}
+
+export class RouteRules {
+  private readonly source: EndpointView;
+  private readonly destination: EndpointView;
+
+  constructor(
+    private readonly inventory: Inventory,
+    private readonly routeWriter: RouteWriter,
+  ) {
+    this.source = new EndpointView(inventory.endpoints);
+    this.destination = new EndpointView(inventory.endpoints);
+  }
+
+  /** The ends that a route's cookie names on a datapath. Undefined for other flows, and where an end is gone. */
+  routeOf(datapathNo: number, cookie: Cookie): RouteSlots | undefined {
+    const { endpoints, host } = this.inventory;
+    if (cookie.kind !== KIND.PAIR && cookie.kind !== KIND.EGRESS) return undefined;
+    const hostPortNo = cookie.kind === KIND.EGRESS ? host.hostPort?.portNo : undefined;
+    const slotOf = (portNo: number) => (portNo === hostPortNo ? OUTSIDE : endpoints.slotOfPort(datapathNo, portNo));
+    const from = slotOf(cookie.a);
+    const to = slotOf(cookie.b);
+    if (from === NO_SLOT || to === NO_SLOT) return undefined;
+    return (from === OUTSIDE || to === OUTSIDE) === (cookie.kind === KIND.EGRESS) ? { from, to } : undefined;
+  }
+
+  /** Is the route one that could be made now? */
+  mayStay({ from, to }: RouteSlots): boolean {
+    const { endpoints, policy } = this.inventory;
+    if (from === OUTSIDE || to === OUTSIDE) return this.hasWayOutside(from === OUTSIDE ? to : from);
+    if (endpoints.tenantOf(from) !== endpoints.tenantOf(to)) return false;
+    return (
+      policy.allows(this.source.at(from), this.destination.at(to)) ||
+      policy.allows(this.source.at(to), this.destination.at(from))
+    );
+  }
+
+  /** May the endpoint talk to what is behind the host port? */
+  hasWayOutside(slot: number): boolean {
+    const { inventory, routeWriter } = this;
+    return routeWriter.hasOutside && !inventory.isInternal(inventory.endpoints.networkKeyOf(slot));
+  }
+
+  /** Appends the route's flow mod. Its xid is PACKET_PATH_XID. */
+  append(writer: MessageWriter, { from, to }: RouteSlots): void {
+    if (to === OUTSIDE) this.routeWriter.outwardFlow(writer, from);
+    else if (from === OUTSIDE) this.routeWriter.inwardFlow(writer, to);
+    else this.routeWriter.pairFlow(writer, from, to);
+  }
+}

@@ -1,0 +1,74 @@
+// What to send when a thing comes or goes while the datapath is connected. Additions and removals are appended whole, so
+// that they reach the datapath in one write and nothing comes between their messages.
+
+import { encodeFlowMod, type FlowMod } from '../openflow/flow-mod';
+import { OFPTT_ALL } from '../openflow/constants';
+import { formatFlow } from '../openflow/flow-text';
+import type { MessageWriter } from '../openflow/message-writer';
+import { encodeMeterMod } from '../openflow/meter';
+import type { EndpointIndex } from './endpoint-index';
+import { appendFreshMeter, meterOf } from './meter-plan';
+import type { FlowSettings } from './model';
+import { fromPort, KIND, ofKind, TABLE, toPort, type Kind } from './pipeline';
+import { forgetNobody } from './route-flows';
+import { ENDPOINT_FLOWS, type StaticWriter } from './static-writer';
+
+/** Appends an endpoint's meter and flows, and takes away what said that its addresses are nobody's. */
+export function appendEndpoint(
+  writer: MessageWriter,
+  xid: number,
+  slot: number,
+  tools: { endpoints: EndpointIndex; staticWriter: StaticWriter; settings: FlowSettings },
+): void {
+  const { endpoints, staticWriter, settings } = tools;
+  appendFreshMeter(writer, xid, endpoints.portNoOf(slot), settings);
+  for (const which of ENDPOINT_FLOWS) staticWriter.endpointFlow(writer, xid, slot, which);
+  encodeFlowMod(writer, xid, forgetNobody(endpoints.ipOf(slot), TABLE.ROUTE));
+  encodeFlowMod(writer, xid, forgetNobody(endpoints.locatorOf(slot), TABLE.OUTSIDE));
+}
+
+/** Appends the end of everything that has to do with a port: its flows, its routes both ways, its meter. */
+export function appendPortRemoval(writer: MessageWriter, xid: number, portNo: number, settings: FlowSettings): void {
+  encodeFlowMod(writer, xid, deletion(fromPort(portNo)));
+  encodeFlowMod(writer, xid, deletion(toPort(portNo)));
+  encodeMeterMod(writer, xid, meterOf(portNo, 'delete', settings));
+}
+
+/** Appends the end of every flow of a kind. */
+export function appendKindRemoval(writer: MessageWriter, xid: number, kind: Kind): void {
+  encodeFlowMod(writer, xid, deletion(ofKind(kind)));
+}
+
+/** No way outside any more, or one that was not there before: what was decided about it is decided anew. */
+export function appendOutsideReset(writer: MessageWriter, xid: number): void {
+  appendKindRemoval(writer, xid, KIND.EGRESS);
+  encodeFlowMod(writer, xid, { ...deletion(ofKind(KIND.NEGATIVE)), table: TABLE.OUTSIDE });
+}
+
+function deletion(by: { cookie: bigint; cookieMask: bigint }): FlowMod {
+  return { type: 'flowMod', command: 'delete', table: OFPTT_ALL, priority: 0, match: {}, ...by };
+}
+
+/** Appends what leads from some flows to others: the new ones first, then those that are no more. */
+export function appendReplacement(
+  writer: MessageWriter,
+  xid: number,
+  before: readonly FlowMod[],
+  after: readonly FlowMod[],
+): void {
+  const kept = new Set(after.map(keyOf));
+  const same = new Set(before.map(formatFlow));
+  for (const flow of after) if (!same.has(formatFlow(flow))) encodeFlowMod(writer, xid, flow);
+  for (const flow of before) {
+    if (kept.has(keyOf(flow))) continue;
+    const { table, priority, match, cookie = 0n } = flow;
+    const cookieMask = 0xffff_ffff_ffff_ffffn;
+    const command = 'delete_strict';
+    encodeFlowMod(writer, xid, { type: 'flowMod', command, table, priority, match, cookie, cookieMask });
+  }
+}
+
+/** What makes a flow this one and no other: adding another with the same replaces it. */
+function keyOf({ table, priority, match }: FlowMod): string {
+  return formatFlow({ command: 'add', table, priority, match });
+}
