@@ -79,8 +79,7 @@ export class Endpoints {
   async join(request: JoinRequest, deadline: Deadline): Promise<JoinReply> {
     return this.calls.run(request.endpointId, deadline, async () => {
       const endpoint = this.require(request);
-      const isDone = endpoint.sandbox === request.sandbox && this.parts.flows.hasEndpoint(endpoint.id);
-      if (!isDone) {
+      if (endpoint.sandbox !== request.sandbox || !this.isAttached(endpoint)) {
         // The endpoint's row is there: whichever of the two fails, the other leaves nothing that could not be found.
         await settleAll([
           deadline.wait(DIRECTORY, this.writeSandbox(endpoint.id, request.sandbox)),
@@ -126,6 +125,11 @@ export class Endpoints {
       const endpoint = this.find(request);
       if (endpoint !== undefined) await this.publishing.withdraw(endpoint, deadline);
     });
+  }
+
+  private isAttached(endpoint: EndpointRow): boolean {
+    const hasPort = () => this.parts.switch.ports().some(({ name }) => name === endpoint.interfaceName);
+    return this.parts.flows.hasEndpoint(endpoint.id) && hasPort();
   }
 
   /** Makes OVS port and flows of a joined endpoint again. In its turn; its veth pair is there. Idempotent. */

@@ -10,6 +10,7 @@ import { deleteNetwork, insertNetwork, poolIdOf } from '../directory/operations'
 import { type AddressRow, DEFAULT_TENANT, type NetworkId, type NetworkRow, type PoolRow } from '../directory/rows';
 import type { PlanContext, Planned } from '../directory/store';
 import type { DirectoryView } from '../directory/view';
+import { checkPool } from '../ipam/pools';
 import { type CallQueue, settleAll } from './call-queue';
 import type { Deadline } from './deadline';
 import type { Endpoints } from './endpoint';
@@ -46,8 +47,9 @@ export class Networks {
    * cannot be, `conflict` where a pool overlaps, naming its owner.
    */
   create(request: CreateNetworkRequest, deadline: Deadline): Promise<void> {
-    const wanted = checkRequest(request);
     const { driver, calls } = this.parts;
+    const wanted = checkRequest(request);
+    for (const { cidr } of request.pools) checkPool(cidr, undefined, driver.settings.locatorRange);
     return calls.run(request.networkId, deadline, async () => {
       const planned = driver.store.transact((context) => this.planCreate(context, wanted));
       const isNew = await deadline.wait(DIRECTORY, planned);

@@ -1,6 +1,7 @@
 // What the driver needs of the parts below it, as the narrowest interfaces that do. The composition root gives the real
 // parts; tests give fakes. Of the directory and the host it uses their own faces: DirectoryStore, Links, Firewall, Ports.
 
+import type { Cidr } from '../base/addresses';
 import type { Docker } from '../docker/docker';
 import type { FlowEndpoint, FlowNetwork } from '../flowctl/model';
 import type { Firewall, Links, PortReservations } from '../host/host';
@@ -43,6 +44,8 @@ export interface DriverSettings {
   readonly mtu: number;
   /** False for OVS's userspace datapath without TSO. */
   readonly checksumOffload: boolean;
+  /** No subnet may overlap it, whoever gives out its addresses. */
+  readonly locatorRange: Cidr;
 }
 
 /** What every part of the driver works with. */

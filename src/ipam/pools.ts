@@ -53,8 +53,8 @@ export function dynamicAddresses({ cidr, range }: Pick<PoolRow, 'cidr' | 'range'
   };
 }
 
-/** Throws `invalid`, saying why, for a prefix that cannot be a pool. */
-function checkPool(cidr: Cidr, range: Cidr | undefined, locators: Cidr): void {
+/** Throws `invalid`, saying why, for a prefix that cannot be a pool, whoever gives out its addresses. */
+export function checkPool(cidr: Cidr, range: Cidr | undefined, locators: Cidr): void {
   const text = formatCidr(cidr);
   const refuse = (why: string): never => {
     throw new DaoliError('invalid', `${text} cannot be a subnet: ${why}`, text);

@@ -243,7 +243,7 @@ export class AgentProcess {
       links: withSteps(world.host.links, 'links', ['createVeth', 'deleteLink'], step),
       firewall: withSteps(world.host.firewall, 'firewall', ['publish', 'withdraw', 'flushConnections'], step),
       ports: withSteps(process.ports, 'ports', ['reserve', 'release'], step),
-      settings: { mtu: 1500, checksumOffload: false },
+      settings: { mtu: 1500, checksumOffload: false, locatorRange: parseCidr('100.64.0.0/10') },
       randomBytes,
     };
     const logger = options.logger ?? silentLogger;
