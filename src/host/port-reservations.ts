@@ -8,7 +8,7 @@ import { DaoliError, messageOf } from '../base/errors';
 import { KeyedQueue } from '../base/keyed-queue';
 import type { PortRequest, PortReservations, PublishedPort, ReservedPort } from './host';
 import type { BoundPort, PortBinding } from './port-binding';
-import { codeOf } from './sysctl-files';
+import { codeOf } from './system-error';
 import { bindTcp } from './tcp-proxy';
 import { bindUdp } from './udp-proxy';
 

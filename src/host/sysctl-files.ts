@@ -2,6 +2,7 @@
 
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { codeOf } from './system-error';
 
 export interface SysctlFiles {
   /** Throws what the file system throws: ENOENT, EROFS, EACCES. */
@@ -11,10 +12,6 @@ export interface SysctlFiles {
   writeIfPresent(path: string, value: string): Promise<void>;
   /** True where settings can be written, false where the file system is read-only. */
   isWritable(path: string): Promise<boolean>;
-}
-
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
 export function createSysctlFiles(root = '/proc/sys'): SysctlFiles {
