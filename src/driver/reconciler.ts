@@ -45,7 +45,7 @@ const GRACE_MS = 120_000;
 /** Before a repair that failed is tried again, at first. */
 const RETRY_MS = 1_000;
 /** After a trigger: whatever else is lost with it is repaired in the same run. */
-const TRIGGER_MS = 200;
+const TRIGGER_MS = 500;
 const CONCURRENT = 16;
 
 export class Reconciler {

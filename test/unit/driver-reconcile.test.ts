@@ -285,7 +285,7 @@ describe('the reconciler', () => {
     process.flows.endpoints.clear();
     world.docker.setAvailable(false);
     for (let i = 0; i < 100; i += 1) process.reconciler.trigger();
-    world.clock.advance(200);
+    world.clock.advance(500);
     await settled();
     expect(process.flows.hasEndpoint(web.endpointId)).toBe(true);
     expect(listings).toBe(3);
