@@ -1,0 +1,209 @@
+// The running agent: constructs every part, brings them up in the order in which they need one another, and keeps trying
+// while something outside (directory, Open vSwitch) is away. Docker's calls are taken from the first moment; until all is
+// up they wait within their own deadline.
+
+import { join } from 'node:path';
+import { ApiServer } from './api/api-server';
+import type { AgentStatus, ShownAgent } from './api/management-api';
+import { Backoff } from './base/backoff';
+import { systemClock } from './base/clock';
+import { DaoliError, messageOf } from './base/errors';
+import type { Logger } from './base/logger';
+import { Directory } from './directory/directory';
+import { Engine } from './docker/engine';
+import type { Deadline } from './driver/deadline';
+import { NameFollower } from './driver/name-follower';
+import { NetworkDriver } from './driver/network-driver';
+import type { PluginHandler, PluginHandlers } from './driver/plugin-app';
+import type { DriverParts } from './driver/ports';
+import { Reconciler } from './driver/reconciler';
+import { PluginServer } from './driver/server';
+import type { LiveRoute } from './flowctl/model';
+import type { Host } from './host/host';
+import { createLinuxHost } from './host/linux-host';
+import { createRunner } from './host/runner';
+import { createSysctlFiles } from './host/sysctl-files';
+import { ipamHandlers } from './ipam/handlers';
+import { Ipam } from './ipam/ipam';
+import { Plane } from './plane';
+import type { Settings } from './settings';
+
+export const VERSION = '0.1.0';
+
+/** Where Docker looks for the managed plugin, inside it. */
+const PLUGIN_SOCKET = '/run/docker/plugins/daolinet.sock';
+/** Where Docker looks for a driver by its bare name, below the host's /run. */
+const BARE_NAME_SOCKET = 'docker/plugins/daolinet.sock';
+/** Docker's names of this driver. */
+const DRIVER_NAMES = ['daolinet', 'daolinet:latest', 'daolinet/daolinet', 'daolinet/daolinet:latest'];
+/** Answered at once, whatever state the rest is in: Docker disables a plugin that does not. */
+const ALWAYS_ANSWERED = /\.(GetCapabilities|GetDefaultAddressSpaces)$/;
+const RETRY = { minMs: 200, maxMs: 5_000 };
+
+export interface AgentOptions {
+  readonly settings: Settings;
+  /** What is wrong with the settings: then nothing is started, and every call of Docker's is answered with it. */
+  readonly settingsError?: Error;
+  /** This host's name in the directory: the same over restarts. */
+  readonly hostName: string;
+  readonly logger: Logger;
+}
+
+export class Agent implements ShownAgent {
+  private readonly directory: Directory;
+  private readonly host: Host;
+  private readonly driver: NetworkDriver;
+  private readonly parts: DriverParts;
+  private readonly server: PluginServer;
+  private readonly api: ApiServer;
+  private readonly follower: NameFollower;
+  private readonly reconciler: Reconciler;
+  private readonly backoff = new Backoff(RETRY.minMs, RETRY.maxMs, Math.random);
+  private plane: Plane | undefined;
+  private state: 'stopped' | 'starting' | 'ready' | 'stopping' = 'stopped';
+  private waitingFor = 'the DaoliNet database';
+  private becomeReady!: () => void;
+  private readonly ready = new Promise<void>((resolve) => (this.becomeReady = resolve));
+  private cancelRetry: () => void = () => undefined;
+
+  constructor(private readonly options: AgentOptions) {
+    const { settings, hostName, logger } = options;
+    const world = { clock: systemClock, logger, random: Math.random };
+    const { locatorRange, defaultPools, hostRun } = settings;
+    this.directory = new Directory({ host: hostName, locatorRange, logger });
+    this.host = createLinuxHost({ ...world, runner: createRunner(), sysctl: createSysctlFiles() });
+    this.parts = this.driverParts();
+    this.driver = new NetworkDriver(this.parts, systemClock, logger);
+    const ipam = new Ipam({ store: this.directory, host: this.host.links, defaultPools, locatorRange });
+    this.server = new PluginServer({
+      ...world,
+      paths: [PLUGIN_SOCKET, join(hostRun, BARE_NAME_SOCKET)],
+      handlers: this.whenReady({ ...ipamHandlers(ipam), ...this.driver.handlers }),
+    });
+    const docker = new Engine({ ...world, socketPath: join(hostRun, 'docker.sock'), drivers: DRIVER_NAMES });
+    const { directory: store, driver, parts } = this;
+    this.reconciler = new Reconciler({ ...world, driver, parts, docker });
+    const onDockerBack = () => this.reconciler.trigger();
+    this.follower = new NameFollower({ docker, store, firewall: this.host.firewall, logger, onDockerBack });
+    this.api = new ApiServer(join(hostRun, 'daolinet'), this, logger);
+  }
+
+  /** Opens the sockets and begins to bring everything up. Throws where no plugin socket can be opened. */
+  async start(): Promise<void> {
+    if (this.state !== 'stopped') return;
+    this.state = 'starting';
+    await this.server.start();
+    if (this.options.settingsError !== undefined) return;
+    this.api.start();
+    this.directory.start();
+    void this.bringUp();
+  }
+
+  /** Answers what Docker has asked, then ends. Traffic goes on. */
+  async stop(): Promise<void> {
+    this.state = 'stopping';
+    this.cancelRetry();
+    await this.server.stop();
+    this.api.stop();
+    await this.follower.stop();
+    await this.reconciler.stop();
+    await this.plane?.stop();
+    await this.host.stop();
+    this.directory.stop();
+  }
+
+  get view() {
+    return this.state === 'ready' ? this.directory.view : undefined;
+  }
+
+  status(): AgentStatus {
+    return {
+      version: VERSION,
+      host: this.options.hostName,
+      state: this.state === 'ready' ? 'ready' : `waiting for ${this.waitingFor}`,
+      datapath: this.plane?.datapath ?? 'unknown',
+      ovsVersion: this.plane?.ovsVersion ?? 'unknown',
+    };
+  }
+
+  async routes(): Promise<readonly LiveRoute[]> {
+    return (await this.plane?.controller.routes()) ?? [];
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return { ...this.plane?.controller.counters() };
+  }
+
+  private driverParts(): DriverParts {
+    const plane = () => {
+      if (this.plane !== undefined) return this.plane;
+      throw new DaoliError('unavailable', `DaoliNet is starting: it waits for ${this.waitingFor}`);
+    };
+    return {
+      store: this.directory,
+      get flows() {
+        return plane().controller;
+      },
+      get switch() {
+        return plane().switch;
+      },
+      links: this.host.links,
+      firewall: this.host.firewall,
+      ports: this.host.ports,
+      settings: {
+        mtu: this.options.settings.mtu,
+        locatorRange: this.options.settings.locatorRange,
+        get checksumOffload() {
+          return plane().datapath === 'system';
+        },
+      },
+      randomBytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
+    };
+  }
+
+  /** Each call waits until all is up, or ends with what is waited for. */
+  private whenReady(handlers: PluginHandlers): PluginHandlers {
+    const wait = (handler: PluginHandler) => async (body: unknown, deadline: Deadline) => {
+      if (this.options.settingsError !== undefined) throw this.options.settingsError;
+      if (this.state !== 'ready') await deadline.wait(this.waitingFor, this.ready);
+      return handler(body, deadline);
+    };
+    return Object.fromEntries(
+      Object.entries(handlers).map(([name, handler]) => [name, ALWAYS_ANSWERED.test(name) ? handler : wait(handler)]),
+    );
+  }
+
+  private async bringUp(): Promise<void> {
+    let reported = '';
+    while (this.state === 'starting') {
+      try {
+        await this.bringUpOnce();
+        return;
+      } catch (error) {
+        const message = messageOf(error);
+        if (message !== reported) this.options.logger.error('DaoliNet cannot start yet', { error: message });
+        reported = message;
+        this.waitingFor = `a remedy: ${message}`;
+        await new Promise<void>((resolve) => {
+          this.cancelRetry = systemClock.after(this.backoff.nextMs(), resolve);
+        });
+      }
+    }
+  }
+
+  private async bringUpOnce(): Promise<void> {
+    this.waitingFor = 'the DaoliNet database';
+    await this.directory.whenReady();
+    await this.host.start();
+    this.waitingFor = 'Open vSwitch';
+    const { settings, logger } = this.options;
+    this.plane ??= new Plane({ settings, logger, host: this.host, store: this.directory, driver: this.driver });
+    await this.plane.bringUp(() => this.reconciler.trigger());
+    if (this.state !== 'starting') return;
+    this.state = 'ready';
+    this.becomeReady();
+    logger.info('DaoliNet is ready', { ...this.status() });
+    this.reconciler.start();
+    this.follower.start();
+  }
+}

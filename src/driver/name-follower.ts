@@ -1,0 +1,135 @@
+// Learns from Docker's events what Docker does not tell network drivers: names of networks, containers and aliases, and
+// which bridges are Docker's own. Writes them into the directory and tells the packet filter. Late by nature: nothing that
+// forwards packets waits for a name.
+
+import { messageOf } from '../base/errors';
+import type { Logger } from '../base/logger';
+import { updateEndpoint } from '../directory/endpoint-operations';
+import { renameNetwork } from '../directory/operations';
+import type { EndpointId, NetworkId } from '../directory/rows';
+import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
+import type {
+  ContainerEvent,
+  Docker,
+  DockerEndpoint,
+  DockerHandlers,
+  DockerWatch,
+  NetworkEvent,
+} from '../docker/docker';
+import type { Firewall } from '../host/host';
+
+/** Containers that wait to be looked up; beyond that everything is listed once instead. */
+const MAX_WAITING = 64;
+
+export interface NameFollowerParts {
+  readonly docker: Docker;
+  readonly store: DirectoryStore;
+  readonly firewall: Pick<Firewall, 'setDockerBridges' | 'assertForwarding'>;
+  readonly logger: Logger;
+  /** Docker answers again: time to compare everything. */
+  readonly onDockerBack: () => void;
+}
+
+export class NameFollower implements DockerHandlers {
+  private watch: DockerWatch | undefined;
+  private readonly containers = new Set<string>();
+  private listEverything = false;
+  private listBridges = false;
+  private running: Promise<void> | undefined;
+
+  constructor(private readonly parts: NameFollowerParts) {}
+
+  /** Idempotent. */
+  start(): void {
+    this.watch ??= this.parts.docker.watch(this);
+  }
+
+  /** Resolves when nothing is under way any more. Idempotent. */
+  async stop(): Promise<void> {
+    this.watch?.stop();
+    this.watch = undefined;
+    await this.running;
+  }
+
+  onConnected(): void {
+    this.listEverything = true;
+    this.listBridges = true;
+    this.run();
+    this.parts.onDockerBack();
+  }
+
+  onDisconnected(reason: string): void {
+    this.parts.logger.warn('the Docker engine is away', { reason });
+  }
+
+  onContainer(event: ContainerEvent): void {
+    if (event.action === 'start' || event.action === 'rename') this.lookUp(event.containerId);
+  }
+
+  onNetwork(event: NetworkEvent): void {
+    if (event.action === 'connect' && event.containerId !== undefined) return this.lookUp(event.containerId);
+    if (event.action !== 'create' && event.action !== 'destroy') return;
+    if (event.driver === 'bridge') this.listBridges = true;
+    else if (event.action === 'create') this.listEverything = true;
+    this.run();
+  }
+
+  private lookUp(containerId: string): void {
+    if (this.containers.size < MAX_WAITING) this.containers.add(containerId);
+    else this.listEverything = true;
+    this.run();
+  }
+
+  private run(): void {
+    this.running ??= this.drain()
+      .catch((error: unknown) => {
+        // The next connection of the event stream lists everything again.
+        this.parts.logger.warn('names of containers could not be learned', { error: messageOf(error) });
+      })
+      .finally(() => {
+        this.running = undefined;
+      });
+  }
+
+  private async drain(): Promise<void> {
+    for (;;) {
+      if (this.listBridges) {
+        this.listBridges = false;
+        await this.parts.firewall.setDockerBridges(await this.parts.docker.listBridges());
+        await this.parts.firewall.assertForwarding();
+      } else if (this.listEverything) {
+        this.listEverything = false;
+        this.containers.clear();
+        await this.nameNetworks();
+        await this.nameEndpoints(await this.parts.docker.listEndpoints());
+      } else {
+        const [containerId] = this.containers;
+        if (containerId === undefined || this.watch === undefined) return;
+        this.containers.delete(containerId);
+        await this.nameEndpoints(await this.parts.docker.listContainerEndpoints(containerId));
+      }
+    }
+  }
+
+  private async nameNetworks(): Promise<void> {
+    for (const { id, name } of await this.parts.docker.listNetworks()) {
+      await this.write((context) =>
+        context.view.network(id as NetworkId) === undefined ? [] : renameNetwork(context, id as NetworkId, name),
+      );
+    }
+  }
+
+  private async nameEndpoints(endpoints: readonly DockerEndpoint[]): Promise<void> {
+    for (const { endpointId, containerId, containerName, aliases } of endpoints) {
+      if (containerId === undefined) continue;
+      await this.write((context) => {
+        if (context.view.endpoint(endpointId as EndpointId) === undefined) return [];
+        return updateEndpoint(context, endpointId as EndpointId, { containerId, containerName, aliases });
+      });
+    }
+  }
+
+  private write(plan: (context: PlanContext) => Ops): Promise<void> {
+    return this.parts.store.transact((context) => ({ ops: plan(context), result: undefined }));
+  }
+}

@@ -1,0 +1,62 @@
+// Entry point of `daolinetd`: reads the settings, starts the agent, and ends it when told to.
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { dirname } from 'node:path';
+import { Agent } from './agent';
+import { messageOf } from './base/errors';
+import { createLogger } from './base/logger';
+import { readSettings, type Settings } from './settings';
+
+/** What survives restarts and upgrades of the plugin. */
+const HOST_NAME_FILE = '/data/host-name';
+
+/** The name that this host had at its first start: renaming the machine must not orphan what it owns. */
+function stableHostName(): string {
+  if (existsSync(HOST_NAME_FILE)) return readFileSync(HOST_NAME_FILE, 'utf8').trim();
+  const name = hostname();
+  mkdirSync(dirname(HOST_NAME_FILE), { recursive: true });
+  writeFileSync(HOST_NAME_FILE, `${name}\n`);
+  return name;
+}
+
+function settingsOrDefaults(): { settings: Settings; settingsError?: Error } {
+  try {
+    return { settings: readSettings(process.env) };
+  } catch (error) {
+    return { settings: readSettings({}), settingsError: error as Error };
+  }
+}
+
+async function main(): Promise<void> {
+  process.title = 'daolinetd';
+  const { settings, settingsError } = settingsOrDefaults();
+  const logger = createLogger(settings.logLevel);
+  if (settingsError !== undefined) logger.error(settingsError.message);
+  const agent = new Agent({
+    settings,
+    hostName: stableHostName(),
+    logger,
+    ...(settingsError === undefined ? {} : { settingsError }),
+  });
+
+  const end = (status: number) => {
+    void agent.stop().finally(() => process.exit(status));
+  };
+  process.on('SIGTERM', () => end(0));
+  process.on('SIGINT', () => end(0));
+  process.on('unhandledRejection', (reason) =>
+    logger.error('a failure that nobody handled', { error: messageOf(reason) }),
+  );
+  process.on('uncaughtException', (error) => {
+    // The state of the process is unknown: the supervisor starts a new one, and the reconciler looks after the rest.
+    logger.error('the agent ends by a bug', { error: error.stack ?? error.message });
+    process.exit(1);
+  });
+  await agent.start();
+}
+
+void main().catch((error: unknown) => {
+  process.stderr.write(`daolinetd cannot start: ${messageOf(error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,153 @@
+// What endpoints stand on: bridge, host port, kernel settings, packet filter. Brought up at the start, and again whenever
+// Open vSwitch or the bridge were lost; every step is idempotent.
+
+import { existsSync } from 'node:fs';
+import { cidrsOverlap, formatCidr, formatMac, type Cidr, type Ipv4, type Mac } from './base/addresses';
+import { DaoliError } from './base/errors';
+import type { Logger } from './base/logger';
+import type { HostRow } from './directory/rows';
+import type { DirectoryStore } from './directory/store';
+import type { FlowHost } from './flowctl/model';
+import type { FirewallConfig, Host, HostRoute, PublishedEndpoint } from './host/host';
+import type { Settings } from './settings';
+import type { DatapathType } from './switch/bridge-profile';
+import type { Switch } from './switch/switch';
+
+/** The internal port of the bridge that leads into the host's own IP stack. */
+export const HOST_INTERFACE = 'daoli0';
+
+/** The kernel's datapath where it has one, else OVS's own in user space. */
+export function chooseDatapath(setting: Settings['datapath']): Exclude<DatapathType, 'dummy'> {
+  if (setting !== 'auto') return setting;
+  return existsSync('/sys/module/openvswitch') ? 'system' : 'netdev';
+}
+
+export interface UnderlayParts {
+  readonly settings: Settings;
+  readonly datapath: DatapathType;
+  readonly host: Host;
+  readonly store: DirectoryStore;
+  readonly switch: Switch;
+  readonly controller: { setHost(host: FlowHost): void };
+  readonly logger: Logger;
+}
+
+export class Underlay {
+  constructor(private readonly parts: UnderlayParts) {}
+
+  /** Brings everything to where it should be. Idempotent. Throws what is in the way. */
+  async bringUp(): Promise<void> {
+    const { host, switch: ovs, controller, logger } = this.parts;
+    await host.kernel.makeWritable();
+    if (await host.kernel.enableForwarding()) logger.info('switched on net.ipv4.ip_forward');
+    const row = this.hostRow();
+    refuseOverlap(row, await host.links.hostRoutes());
+    await ovs.ensureBridge();
+    const mac = hostPortMac(row.routerMac);
+    const portNo = await ovs.ensureInternalPort(HOST_INTERFACE, { mac: formatMac(mac) });
+    await this.configureHostInterface(row, mac);
+    controller.setHost({
+      routerMac: row.routerMac,
+      hostPort: { portNo, mac },
+      hostAddress: hostAddressOf(row),
+      locatorRange: this.parts.settings.locatorRange,
+      kernelDatapath: this.parts.datapath === 'system',
+    });
+    await this.applyFirewall(row);
+  }
+
+  /** The host's blocks have changed: route the new ones, and tell the packet filter. */
+  async refreshBlocks(): Promise<void> {
+    const row = this.hostRow();
+    await this.routeBlocks(row);
+    await this.applyFirewall(row);
+  }
+
+  private hostRow(): HostRow {
+    const { store } = this.parts;
+    const row = store.view.host(store.host);
+    if (row !== undefined && row.locatorBlocks.length > 0) return row;
+    throw new DaoliError('unavailable', `host ${store.host} has no locator block yet`, store.host);
+  }
+
+  private async configureHostInterface(row: HostRow, mac: Mac): Promise<void> {
+    const { host, datapath, settings } = this.parts;
+    await host.links.configureInterface({
+      name: HOST_INTERFACE,
+      mac,
+      mtu: settings.mtu,
+      addresses: [{ address: hostAddressOf(row), prefix: firstBlock(row).prefix }],
+      checksumOffload: datapath === 'system',
+    });
+    await host.kernel.prepareHostInterface(HOST_INTERFACE);
+    await this.routeBlocks(row);
+  }
+
+  private async routeBlocks(row: HostRow): Promise<void> {
+    for (const block of row.locatorBlocks.slice(1)) {
+      const route = { destination: block, device: HOST_INTERFACE, source: hostAddressOf(row) };
+      await this.parts.host.links.addRoute(route);
+    }
+  }
+
+  private async applyFirewall(row: HostRow): Promise<void> {
+    const { host, settings, store } = this.parts;
+    const config: FirewallConfig = {
+      hostInterface: HOST_INTERFACE,
+      hostAddress: hostAddressOf(row),
+      locatorBlocks: row.locatorBlocks,
+      locatorRange: settings.locatorRange,
+      closedPorts: [],
+      dockerBridges: [],
+    };
+    await host.firewall.apply(config, publishedEndpoints(store));
+    await host.firewall.assertForwarding();
+  }
+}
+
+function firstBlock(row: HostRow): Cidr {
+  return row.locatorBlocks[0] as Cidr;
+}
+
+/** The first address of the first block is the host's own. */
+export function hostAddressOf(row: HostRow): Ipv4 {
+  return (firstBlock(row).base + 1) as Ipv4;
+}
+
+/** daoli0 needs an address of its own beside the router's: the kernel drops what comes from its own MAC. */
+function hostPortMac(routerMac: Mac): Mac {
+  return (routerMac % 2 === 0 ? routerMac + 1 : routerMac - 1) as Mac;
+}
+
+/** A route of the host into our locators would take their packets elsewhere (Tailscale has 100.64.0.0/10, too). */
+function refuseOverlap(row: HostRow, routes: readonly HostRoute[]): void {
+  for (const route of routes) {
+    if (route.device === HOST_INTERFACE || route.destination.prefix === 0) continue;
+    const block = row.locatorBlocks.find((own) => cidrsOverlap(own, route.destination));
+    // A wider route of another device loses against ours, but what it leads to becomes unreachable.
+    if (block === undefined) continue;
+    const by = route.device === undefined ? '' : ` by ${route.device}`;
+    throw new DaoliError(
+      'conflict',
+      `the locator block ${formatCidr(block)} overlaps the host's route to ${formatCidr(route.destination)}${by}: ` +
+        'choose another range with docker plugin set DAOLINET_LOCATORS=…',
+      formatCidr(block),
+    );
+  }
+}
+
+function publishedEndpoints({ view, host }: DirectoryStore): PublishedEndpoint[] {
+  return [...view.endpointsOn(host)]
+    .filter((endpoint) => endpoint.publishedPorts.length > 0)
+    .map((endpoint) => ({
+      endpointId: endpoint.id,
+      locator: endpoint.locator,
+      ports: endpoint.publishedPorts.map(({ protocol, hostIp, hostPort, containerPort }) => ({
+        protocol,
+        hostPort,
+        containerPort,
+        ...(hostIp === 0 ? {} : { hostIp }),
+      })),
+      tenantPools: [...view.poolsOfTenant(endpoint.tenant)].map(({ cidr }) => cidr),
+    }));
+}

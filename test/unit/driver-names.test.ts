@@ -1,0 +1,100 @@
+import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import { silentLogger } from '../../src/base/logger';
+import { insertEndpoint } from '../../src/directory/endpoint-operations';
+import { insertNetwork } from '../../src/directory/operations';
+import type { EndpointId, NetworkId } from '../../src/directory/rows';
+import { NameFollower } from '../../src/driver/name-follower';
+import { createMemoryDirectory } from '../fakes/memory-directory';
+import { MemoryDocker } from '../fakes/memory-docker';
+
+const NETWORK = 'a'.repeat(64) as NetworkId;
+const ENDPOINT = 'b'.repeat(64) as EndpointId;
+const CONTAINER = 'c'.repeat(64);
+
+async function setUp() {
+  const store = createMemoryDirectory();
+  const docker = new MemoryDocker();
+  const bridges: string[][] = [];
+  let comparisons = 0;
+  const follower = new NameFollower({
+    docker,
+    store,
+    logger: silentLogger,
+    firewall: { setDockerBridges: async (names) => void bridges.push([...names]), assertForwarding: async () => {} },
+    onDockerBack: () => (comparisons += 1),
+  });
+  await store.transact((context) => ({
+    ops: insertNetwork(context, {
+      id: NETWORK,
+      tenant: 'default',
+      internal: false,
+      gateway: parseIpv4('10.1.0.1'),
+      ipam: 'docker',
+      mtu: 1500,
+      options: {},
+      newPools: [{ cidr: parseCidr('10.1.0.0/24') }],
+    }),
+    result: undefined,
+  }));
+  await store.transact((context) => ({
+    ops: insertEndpoint(context, {
+      id: ENDPOINT,
+      networkId: NETWORK,
+      address: parseIpv4('10.1.0.5'),
+      mac: parseMac('02:42:0a:01:00:05'),
+      interfaceName: 'dlbbbbbbbbbbb',
+    }),
+    result: undefined,
+  }));
+  const changed = () =>
+    new Promise<void>((resolve) => {
+      const end = store.onChange(() => (end(), resolve()));
+    });
+  return { store, docker, follower, bridges, changed, comparisons: () => comparisons };
+}
+
+test('a container that starts gives its endpoint a name; a rename changes it', async () => {
+  const { store, docker, follower, changed } = await setUp();
+  follower.start();
+  docker.endpoints = [
+    { endpointId: ENDPOINT, networkId: NETWORK, containerId: CONTAINER, containerName: 'web', aliases: ['www'] },
+  ];
+  let change = changed();
+  docker.sendContainer({ action: 'start', containerId: CONTAINER, containerName: 'web' });
+  await change;
+  expect(store.view.endpoint(ENDPOINT)).toMatchObject({
+    containerId: CONTAINER,
+    containerName: 'web',
+    aliases: ['www'],
+  });
+
+  docker.endpoints = docker.endpoints.map((endpoint) => ({ ...endpoint, containerName: 'shop' }));
+  change = changed();
+  docker.sendContainer({ action: 'rename', containerId: CONTAINER, containerName: 'shop' });
+  await change;
+  expect(store.view.endpoint(ENDPOINT)?.containerName).toBe('shop');
+  await follower.stop();
+});
+
+test('each connection lists everything: network names, bridges, and endpoints of ours that Docker alone knows are passed over', async () => {
+  const { store, docker, follower, bridges, changed, comparisons } = await setUp();
+  docker.bridges = ['docker0', 'br-1'];
+  docker.networks = [NETWORK, 'f'.repeat(64)].map((id) => ({
+    id,
+    name: `net-${id[0]}`,
+    driver: 'daolinet',
+    scope: 'local',
+    internal: false,
+    labels: {},
+  }));
+  docker.endpoints = [
+    { endpointId: 'e'.repeat(64), networkId: NETWORK, containerId: CONTAINER, containerName: 'gone', aliases: [] },
+  ];
+  const change = changed();
+  follower.start();
+  await change;
+  await follower.stop();
+  expect(store.view.network(NETWORK)?.name).toBe('net-a');
+  expect(bridges).toEqual([['docker0', 'br-1']]);
+  expect(comparisons()).toBe(1);
+});
