@@ -2,7 +2,6 @@
 // starts without the database and outlives its restarts: reads go on from the last state, writes wait a little.
 
 import { randomUUID } from 'node:crypto';
-import { EventEmitter } from 'node:events';
 import type { Cidr } from '../base/addresses';
 import { Backoff } from '../base/backoff';
 import { systemClock, type Clock } from '../base/clock';
@@ -10,11 +9,13 @@ import type { DaoliError } from '../base/errors';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { OvsdbClient } from '../ovsdb/client';
-import type { Monitor } from '../ovsdb/monitor';
+import { NotConnected } from '../ovsdb/errors';
+import type { Monitor, MonitoredTable } from '../ovsdb/monitor';
 import type { Uuid } from '../ovsdb/notation';
 import { RoundRobinAllocator } from './allocation';
 import { planOwnHost } from './own-host';
 import { TABLES_IN_ORDER } from './row-decoding';
+import { TypedOnlyRows, type TypedOnlyTable } from './row-encoding';
 import type { DirectoryChange } from './rows';
 import type { DirectoryStore, Ops, Plan } from './store';
 import { DirectoryTables, type RawChange } from './tables';
@@ -39,12 +40,6 @@ export interface DirectoryOptions {
   readonly random?: () => number;
 }
 
-interface DirectoryEvents {
-  changes: [changes: readonly DirectoryChange[]];
-  /** The view follows the database again, or no longer. */
-  connected: [isConnected: boolean];
-}
-
 /** The database is on this machine, or its leader is looked for: tried again soon. */
 const RECONNECT = { minMs: 100, maxMs: 1_000 } as const;
 const OWN_HOST_RETRY = { minMs: 1_000, maxMs: 30_000 } as const;
@@ -54,11 +49,15 @@ export class Directory implements DirectoryStore {
   private readonly client: OvsdbClient;
   private readonly tables: DirectoryTables;
   private readonly transactor: Transactor;
-  private readonly events = new EventEmitter<DirectoryEvents>();
+  private readonly changeListeners = new Set<(changes: readonly DirectoryChange[]) => void>();
+  private readonly connectionListeners = new Set<(isConnected: boolean) => void>();
+  private isStarted = false;
+  private isAway = false;
   private readonly clock: Clock;
   private readonly random: () => number;
   private readonly logger: Logger;
   private readonly ownHostBackoff: Backoff;
+  private readonly keptRows = new Map<TypedOnlyTable, TypedOnlyRows>();
   private monitor: Monitor | undefined;
   private cancelRetry = () => {};
   private ready!: () => void;
@@ -71,7 +70,7 @@ export class Directory implements DirectoryStore {
     this.random = random;
     this.logger = logger;
     this.ownHostBackoff = new Backoff(OWN_HOST_RETRY.minMs, OWN_HOST_RETRY.maxMs, random);
-    this.tables = new DirectoryTables((error) => this.reportBadRow(error));
+    this.tables = new DirectoryTables(host, (error) => this.reportBadRow(error));
     const remotes = options.remotes ?? [DIRECTORY_REMOTE];
     this.client = new OvsdbClient({ remotes, database: DIRECTORY_DATABASE, backoff: RECONNECT, clock, random });
     const allocate = new RoundRobinAllocator(this.tables, host, options.locatorRange);
@@ -91,16 +90,19 @@ export class Directory implements DirectoryStore {
 
   /** Starts connecting. Idempotent. */
   start(): void {
-    const tables = Object.fromEntries(TABLES_IN_ORDER.map((table) => [table, {}]));
-    this.monitor ??= this.client.monitor(tables, {
-      onChanges: (changes) => this.handleChanges(changes),
-      onSynced: () => undefined,
-    });
+    this.isStarted = true;
+    const all = Object.fromEntries(TABLES_IN_ORDER.map((table) => [table, {}]));
+    const typedOnly = { Address: this.typedOnly('Address'), Endpoint: this.typedOnly('Endpoint') };
+    this.monitor ??= this.client.monitor(
+      { ...all, ...typedOnly },
+      { onChanges: (changes) => this.handleChanges(changes), onSynced: () => this.settle() },
+    );
     this.client.start();
   }
 
   /** Closes the connection; what is being written fails with `unavailable`. Idempotent; start() may follow. */
   stop(): void {
+    this.isStarted = false;
     this.cancelRetry();
     this.client.stop();
   }
@@ -127,14 +129,14 @@ export class Directory implements DirectoryStore {
   }
 
   onChange(listener: (changes: readonly DirectoryChange[]) => void): () => void {
-    this.events.on('changes', listener);
-    return () => void this.events.off('changes', listener);
+    this.changeListeners.add(listener);
+    return () => void this.changeListeners.delete(listener);
   }
 
   /** Calls back when the connection comes (with all that was missed already in the view) or goes. */
   onConnected(listener: (isConnected: boolean) => void): () => void {
-    this.events.on('connected', listener);
-    return () => void this.events.off('connected', listener);
+    this.connectionListeners.add(listener);
+    return () => void this.connectionListeners.delete(listener);
   }
 
   private createLink(): ConstructorParameters<typeof Transactor>[0]['link'] {
@@ -143,25 +145,56 @@ export class Directory implements DirectoryStore {
       get synced() {
         return isSynced();
       },
-      whenSynced: () => this.client.whenReady().then(() => undefined),
+      whenSynced: () => this.whenSynced(),
       transact: (ops, { signal }) => this.client.transact(ops, { signal }),
     };
   }
 
+  private async whenSynced(): Promise<void> {
+    if (!this.isStarted) throw new NotConnected('the directory was stopped');
+    await this.client.whenReady();
+  }
+
+  /** How a table is monitored whose rows are kept as typed rows alone. */
+  private typedOnly(table: TypedOnlyTable): MonitoredTable {
+    return {
+      keeper: () => {
+        const rows = new TypedOnlyRows(this.tables.typedRows(table));
+        this.keptRows.set(table, rows);
+        return rows;
+      },
+    };
+  }
+
+  /** The typed rows have all that the client's own have. */
+  private settle(): void {
+    for (const rows of this.keptRows.values()) rows.settle();
+  }
+
   private handleChanges(raw: readonly RawChange[]): void {
     const changes = this.tables.apply(raw);
-    if (changes.length > 0) this.events.emit('changes', changes);
+    this.settle();
+    if (changes.length > 0) this.tell(this.changeListeners, changes);
+  }
+
+  /** One listener that throws keeps no other from hearing. */
+  private tell<T>(listeners: ReadonlySet<(value: T) => void>, value: T): void {
+    for (const listener of [...listeners]) this.client.guard(() => listener(value));
   }
 
   private handleReady(remote: string): void {
+    this.isAway = false;
     this.logger.info('connected to the DaoliNet database', { remote });
-    this.events.emit('connected', true);
+    this.tell(this.connectionListeners, true);
     void this.ensureOwnHost();
   }
 
+  /** The client tells of every attempt that fails; we tell of the first. */
   private handleDisconnected(remote: string, reason: Error): void {
-    this.logger.warn('the DaoliNet database is away', { remote, reason: reason.message });
-    this.events.emit('connected', false);
+    if (this.isAway) return;
+    this.isAway = true;
+    if (this.isStarted) this.logger.warn('the DaoliNet database is away', { remote, reason: reason.message });
+    this.tell(this.connectionListeners, false);
   }
 
   /** Writes this host's row if it is missing, again and again until it is there; then the directory is ready. */
@@ -175,6 +208,7 @@ export class Directory implements DirectoryStore {
       this.ownHostBackoff.succeeded();
       this.ready();
     } catch (error) {
+      if (!this.isStarted) return;
       this.logger.error('this host cannot be written into the directory', { error: messageOf(error) });
       this.cancelRetry = this.clock.after(this.ownHostBackoff.nextMs(), () => void this.ensureOwnHost());
     }

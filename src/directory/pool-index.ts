@@ -4,16 +4,17 @@
 import { maskOf, type Ipv4, type Mac } from '../base/addresses';
 import type { AddressRow, EndpointRow, NetworkId, PoolId, PoolRow } from './rows';
 
-/** A taken address, and the endpoint that has it. */
-export interface AddressCell {
-  address: AddressRow;
-  endpoint: EndpointRow | undefined;
+/** Who has an address: its endpoint, or without one its own row. One entry for both saves much memory. */
+export type AddressUser = EndpointRow | AddressRow;
+
+export function isEndpoint(user: AddressUser): user is EndpointRow {
+  return 'portNo' in user;
 }
 
 /** A pool with everything in it. */
 export interface PoolCell {
   pool: PoolRow;
-  readonly cells: Map<Ipv4, AddressCell>;
+  readonly users: Map<Ipv4, AddressUser>;
   /** Requested for an endpoint, and no endpoint has it; by address. */
   readonly reserved: Map<Ipv4, AddressRow>;
   /** Those of `reserved` that were requested with a MAC address. */
@@ -53,11 +54,11 @@ export class PoolIndex {
     return this.byNetwork.get(id) ?? [];
   }
 
-  addressCell(tenant: string, address: Ipv4): AddressCell | undefined {
+  user(tenant: string, address: Ipv4): AddressUser | undefined {
     const pools = this.byTenant.get(tenant);
     if (pools === undefined) return undefined;
     for (const [prefix, byBase] of pools.byPrefix) {
-      const found = byBase.get((address & maskOf(prefix)) >>> 0)?.cells.get(address);
+      const found = byBase.get((address & maskOf(prefix)) >>> 0)?.users.get(address);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -66,7 +67,7 @@ export class PoolIndex {
   setPool(pool: PoolRow): void {
     let cell = this.byId.get(pool.id);
     if (cell === undefined) {
-      cell = { pool, cells: new Map(), reserved: new Map(), reservedByMac: new Map() };
+      cell = { pool, users: new Map(), reserved: new Map(), reservedByMac: new Map() };
       this.byId.set(pool.id, cell);
       const tenant = childOf(this.byTenant, pool.tenant, () => ({ cells: new Set<PoolCell>(), byPrefix: new Map() }));
       tenant.cells.add(cell);
@@ -92,40 +93,43 @@ export class PoolIndex {
     if (tenant.cells.size === 0) this.byTenant.delete(pool.tenant);
   }
 
-  setAddress(address: AddressRow): void {
+  /** `previous` is the row before, if there was one. */
+  setAddress(address: AddressRow, previous: AddressRow | undefined): void {
     const pool = this.byId.get(address.poolId);
     if (pool === undefined) return;
-    const cell = childOf(pool.cells, address.address, () => ({ address, endpoint: undefined }));
-    this.unreserve(pool, cell.address);
-    cell.address = address;
-    this.reserve(pool, cell);
+    if (previous !== undefined) this.unreserve(pool, previous);
+    const user = pool.users.get(address.address);
+    if (user !== undefined && isEndpoint(user)) return;
+    pool.users.set(address.address, address);
+    this.reserve(pool, address);
   }
 
   deleteAddress(address: AddressRow): void {
     const pool = this.byId.get(address.poolId);
     if (pool === undefined) return;
     this.unreserve(pool, address);
-    pool.cells.delete(address.address);
+    pool.users.delete(address.address);
   }
 
-  setEndpoint(endpoint: EndpointRow): void {
+  setEndpoint(endpoint: EndpointRow, address: AddressRow): void {
     const pool = this.byId.get(endpoint.poolId);
-    const cell = pool?.cells.get(endpoint.address);
-    if (pool === undefined || cell === undefined) return;
-    cell.endpoint = endpoint;
-    this.unreserve(pool, cell.address);
+    if (pool === undefined) return;
+    pool.users.set(endpoint.address, endpoint);
+    this.unreserve(pool, address);
   }
 
-  deleteEndpoint(endpoint: EndpointRow): void {
+  /** `address` is the row of its address, if that is still there. */
+  deleteEndpoint(endpoint: EndpointRow, address: AddressRow | undefined): void {
     const pool = this.byId.get(endpoint.poolId);
-    const cell = pool?.cells.get(endpoint.address);
-    if (pool === undefined || cell === undefined) return;
-    cell.endpoint = undefined;
-    this.reserve(pool, cell);
+    if (pool === undefined) return;
+    pool.users.delete(endpoint.address);
+    if (address === undefined) return;
+    pool.users.set(endpoint.address, address);
+    this.reserve(pool, address);
   }
 
-  private reserve(pool: PoolCell, { address, endpoint }: AddressCell): void {
-    if (address.use !== 'endpoint' || endpoint !== undefined) return;
+  private reserve(pool: PoolCell, address: AddressRow): void {
+    if (address.use !== 'endpoint') return;
     pool.reserved.set(address.address, address);
     if (address.mac !== undefined) pool.reservedByMac.set(address.mac, address);
   }

@@ -50,6 +50,8 @@ export const TABLES_IN_ORDER: readonly StoredTable[] = [
 export interface RowResolver {
   row<T extends StoredTable>(table: T, uuid: string): StoredRows[T] | undefined;
   pool(id: PoolId): PoolRow | undefined;
+  /** A list of one host's name, the same each time. */
+  listOf(host: string): readonly string[];
 }
 
 type Decoder<T extends StoredTable> = (uuid: Uuid, raw: RawRow, rows: RowResolver) => StoredRows[T];
@@ -83,8 +85,10 @@ function follow<T extends StoredTable>(rows: RowResolver, table: T, uuid: unknow
   return row;
 }
 
+/** Nearly always one host: then the same list for all rows that have it. */
 function hostNames(rows: RowResolver, value: unknown): readonly string[] {
-  return list(value, (uuid) => follow(rows, 'Host', uuid).name);
+  const names = list(value, (uuid) => follow(rows, 'Host', uuid).name);
+  return names.length === 1 ? rows.listOf(names[0] as string) : names;
 }
 
 const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
@@ -156,7 +160,7 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
   }),
 
   Endpoint: (uuid, raw, rows) => {
-    const { tenant, address, poolId } = follow(rows, 'Address', raw['address']);
+    const { uuid: addressUuid, tenant, address, poolId } = follow(rows, 'Address', raw['address']);
     return {
       uuid,
       id: text(raw['id']) as EndpointId,
@@ -165,6 +169,7 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
       address,
       prefix: rows.pool(poolId)?.cidr.prefix ?? 32,
       poolId,
+      addressUuid,
       mac: parseMac(text(raw['mac'])),
       host: follow(rows, 'Host', raw['host']).name,
       locator: parseIpv4(text(raw['locator'])),

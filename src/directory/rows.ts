@@ -116,6 +116,8 @@ export interface EndpointRow extends Row {
   /** The prefix length of its pool. */
   readonly prefix: number;
   readonly poolId: PoolId;
+  /** The Address row that keeps the address from being given to anybody else. */
+  readonly addressUuid: Uuid;
   readonly mac: Mac;
   /** The name of the host where it is. */
   readonly host: string;

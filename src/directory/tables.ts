@@ -5,9 +5,10 @@
 import type { Ipv4, Mac } from '../base/addresses';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Uuid } from '../ovsdb/notation';
-import { PoolIndex } from './pool-index';
+import { isEndpoint, PoolIndex, type AddressUser } from './pool-index';
 import { decodeRow, TABLES_IN_ORDER, type RawRow, type RowResolver } from './row-decoding';
 import type { StoredRows, StoredTable } from './row-decoding';
+import { encodeAddress, encodeEndpoint, type TypedOnlyTable, type TypedRows } from './row-encoding';
 import type {
   AddressRow,
   DirectoryChange,
@@ -56,11 +57,16 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private readonly poolIndex = new PoolIndex();
   private readonly endpointsById = new Map<EndpointId, EndpointRow>();
   private readonly endpointsByLocator = new Map<Ipv4, EndpointRow>();
-  private readonly endpointsByPort = new Map<string, Map<number, EndpointRow>>();
+  /** Of this host alone: nobody asks for the ports of others often. */
+  private readonly ownByPort = new Map<number, EndpointRow>();
   private readonly publishing = new Set<EndpointId>();
+  private readonly hostLists = new Map<string, readonly string[]>();
 
   /** `onBadRow` hears of rows that make no sense; they are left out. */
-  constructor(private readonly onBadRow: (error: DaoliError) => void = () => undefined) {}
+  constructor(
+    private readonly ownHost: string,
+    private readonly onBadRow: (error: DaoliError) => void = () => undefined,
+  ) {}
 
   /**
    * Takes the rows that one transaction, or one snapshot, changed, and says what that means: what went, then what came or
@@ -100,12 +106,12 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     const previous = this.rows[table].get(uuid);
     const row = this.decode(table, uuid, raw);
     if (row === undefined) {
-      if (previous !== undefined) this.unindex(table, previous);
+      if (previous !== undefined && table !== 'Endpoint') this.unindex(table, previous);
       this.rows[table].delete(uuid);
       return changeOf(table, previous, undefined);
     }
     (this.rows[table] as Map<string, typeof row>).set(uuid, row);
-    this.index(table, row);
+    this.index(table, row, previous);
     return changeOf(table, previous, row);
   }
 
@@ -120,12 +126,13 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     }
   }
 
-  private index(table: StoredTable, row: StoredRows[StoredTable]): void {
+  private index(table: StoredTable, row: StoredRows[StoredTable], previous: StoredRows[StoredTable] | undefined): void {
     if (table === 'Host') this.hostsByName.set((row as HostRow).name, row as HostRow);
     else if (table === 'Tenant') this.tenantsByName.set((row as TenantRow).name, row as TenantRow);
     else if (table === 'Pool') this.poolIndex.setPool(row as PoolRow);
-    else if (table === 'Address') this.poolIndex.setAddress(row as AddressRow);
-    else if (table === 'Endpoint') this.indexEndpoint(row as EndpointRow);
+    else if (table === 'Address') {
+      this.poolIndex.setAddress(row as AddressRow, previous as AddressRow | undefined);
+    } else if (table === 'Endpoint') this.indexEndpoint(row as EndpointRow);
     else if (table === 'Network') {
       const network = row as NetworkRow;
       this.networksById.set(network.id, network);
@@ -134,8 +141,10 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   }
 
   private unindex(table: StoredTable, row: StoredRows[StoredTable]): void {
-    if (table === 'Host') this.hostsByName.delete((row as HostRow).name);
-    else if (table === 'Tenant') this.tenantsByName.delete((row as TenantRow).name);
+    if (table === 'Host') {
+      this.hostsByName.delete((row as HostRow).name);
+      this.hostLists.delete((row as HostRow).name);
+    } else if (table === 'Tenant') this.tenantsByName.delete((row as TenantRow).name);
     else if (table === 'Pool') this.poolIndex.deletePool(row as PoolRow);
     else if (table === 'Address') this.poolIndex.deleteAddress(row as AddressRow);
     else if (table === 'Endpoint') this.unindexEndpoint(row as EndpointRow);
@@ -148,26 +157,44 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private indexEndpoint(endpoint: EndpointRow): void {
     this.endpointsById.set(endpoint.id, endpoint);
     this.endpointsByLocator.set(endpoint.locator, endpoint);
-    let ports = this.endpointsByPort.get(endpoint.host);
-    if (ports === undefined) this.endpointsByPort.set(endpoint.host, (ports = new Map<number, EndpointRow>()));
-    ports.set(endpoint.portNo, endpoint);
+    if (endpoint.host === this.ownHost) this.ownByPort.set(endpoint.portNo, endpoint);
     if (endpoint.publishedPorts.length > 0) this.publishing.add(endpoint.id);
-    this.poolIndex.setEndpoint(endpoint);
+    const address = this.rows.Address.get(endpoint.addressUuid);
+    if (address !== undefined) this.poolIndex.setEndpoint(endpoint, address);
   }
 
   private unindexEndpoint(endpoint: EndpointRow): void {
     this.endpointsById.delete(endpoint.id);
     this.endpointsByLocator.delete(endpoint.locator);
-    const ports = this.endpointsByPort.get(endpoint.host);
-    ports?.delete(endpoint.portNo);
-    if (ports?.size === 0) this.endpointsByPort.delete(endpoint.host);
+    if (endpoint.host === this.ownHost) this.ownByPort.delete(endpoint.portNo);
     this.publishing.delete(endpoint.id);
-    this.poolIndex.deleteEndpoint(endpoint);
+    this.poolIndex.deleteEndpoint(endpoint, this.rows.Address.get(endpoint.addressUuid));
+  }
+
+  /** The rows of a table as the OVSDB client had them, made anew. */
+  typedRows(table: TypedOnlyTable): TypedRows {
+    const { Address, Endpoint } = this.rows;
+    const rows = table === 'Address' ? Address : Endpoint;
+    return {
+      has: (uuid) => rows.has(uuid),
+      uuids: () => rows.keys() as Iterable<Uuid>,
+      raw: (uuid) => {
+        const [address, endpoint] = table === 'Address' ? [Address.get(uuid)] : [undefined, Endpoint.get(uuid)];
+        if (address !== undefined) return encodeAddress(address, this);
+        return endpoint && encodeEndpoint(endpoint, this);
+      },
+    };
   }
 
   /** Whether a row of this uuid is there and makes sense. */
   hasRow(table: string, uuid: Uuid): boolean {
     return this.rows[table as StoredTable]?.has(uuid) ?? false;
+  }
+
+  listOf(host: string): readonly string[] {
+    let list = this.hostLists.get(host);
+    if (list === undefined) this.hostLists.set(host, (list = Object.freeze([host])));
+    return list;
   }
 
   row<T extends StoredTable>(table: T, uuid: string): StoredRows[T] | undefined {
@@ -212,7 +239,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   }
 
   addressHolder(tenant: string, address: Ipv4): AddressRow | undefined {
-    return this.poolIndex.addressCell(tenant, address)?.address;
+    return this.addressOf(this.poolIndex.user(tenant, address));
   }
   reservedByMac(poolId: PoolId, mac: Mac): AddressRow | undefined {
     return this.poolIndex.cell(poolId)?.reservedByMac.get(mac);
@@ -221,10 +248,13 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     return this.poolIndex.cell(poolId)?.reserved.values() ?? [];
   }
   *addressesOf(poolId: PoolId): Iterable<AddressRow> {
-    for (const { address } of this.poolIndex.cell(poolId)?.cells.values() ?? []) yield address;
+    for (const user of this.poolIndex.cell(poolId)?.users.values() ?? []) {
+      const address = this.addressOf(user);
+      if (address !== undefined) yield address;
+    }
   }
   addressCount(poolId: PoolId): number {
-    return this.poolIndex.cell(poolId)?.cells.size ?? 0;
+    return this.poolIndex.cell(poolId)?.users.size ?? 0;
   }
 
   endpoint(id: EndpointId): EndpointRow | undefined {
@@ -237,21 +267,32 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     return this.endpointsById.size;
   }
   *endpointsOf(networkId: NetworkId): Iterable<EndpointRow> {
-    for (const { cells } of this.poolIndex.cellsOfNetwork(networkId)) {
-      for (const { endpoint } of cells.values()) if (endpoint?.networkId === networkId) yield endpoint;
+    for (const { users } of this.poolIndex.cellsOfNetwork(networkId)) {
+      for (const user of users.values()) if (isEndpoint(user) && user.networkId === networkId) yield user;
     }
   }
   endpointAt(tenant: string, address: Ipv4): EndpointRow | undefined {
-    return this.poolIndex.addressCell(tenant, address)?.endpoint;
+    const user = this.poolIndex.user(tenant, address);
+    return user !== undefined && isEndpoint(user) ? user : undefined;
   }
   endpointByLocator(locator: Ipv4): EndpointRow | undefined {
     return this.endpointsByLocator.get(locator);
   }
   endpointByPort(host: string, portNo: number): EndpointRow | undefined {
-    return this.endpointsByPort.get(host)?.get(portNo);
+    if (host === this.ownHost) return this.ownByPort.get(portNo);
+    for (const endpoint of this.endpointsOn(host)) if (endpoint.portNo === portNo) return endpoint;
+    return undefined;
   }
   endpointsOn(host: string): Iterable<EndpointRow> {
-    return this.endpointsByPort.get(host)?.values() ?? [];
+    return host === this.ownHost ? this.ownByPort.values() : this.endpointsOfOther(host);
+  }
+
+  private *endpointsOfOther(host: string): Iterable<EndpointRow> {
+    for (const endpoint of this.endpointsById.values()) if (endpoint.host === host) yield endpoint;
+  }
+
+  private addressOf(user: AddressUser | undefined): AddressRow | undefined {
+    return user !== undefined && isEndpoint(user) ? this.rows.Address.get(user.addressUuid) : user;
   }
 
   *publishedPorts(): Iterable<{ readonly port: PublishedPortRow; readonly endpoint: EndpointRow }> {

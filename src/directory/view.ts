@@ -49,7 +49,7 @@ export interface DirectoryView {
   endpointAt(tenant: string, address: Ipv4): EndpointRow | undefined;
   endpointByLocator(locator: Ipv4): EndpointRow | undefined;
   endpointByPort(host: string, portNo: number): EndpointRow | undefined;
-  /** The endpoints of one host. */
+  /** The endpoints of one host; those of another host than this are looked for among all. */
   endpointsOn(host: string): Iterable<EndpointRow>;
 
   /** Every published port, with the endpoint it leads to. */

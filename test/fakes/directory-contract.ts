@@ -153,6 +153,8 @@ export function directoryContract(open: () => Promise<TestCluster>): void {
       expect(written).toBe(0);
       await run(store, (c) => endpoints.updateEndpoint(c, ENDPOINT, { sandbox: undefined }));
       expect(store.view.endpoint(ENDPOINT)?.sandbox).toBeUndefined();
+      await run(store, (c) => endpoints.updateEndpoint(c, ENDPOINT, { aliases: ['c', 'b'] }));
+      expect([...(store.view.endpoint(ENDPOINT)?.aliases ?? [])].sort()).toEqual(['b', 'c']);
       end();
     });
   });

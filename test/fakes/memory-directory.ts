@@ -44,9 +44,7 @@ export class MemoryDirectory implements DirectoryStore {
   readonly database: MemoryDatabase;
   /** Every transaction that was carried out, the newest last. */
   readonly committed: Ops[] = [];
-  private readonly tables = new DirectoryTables((error) => {
-    throw error;
-  });
+  private readonly tables: DirectoryTables;
   private readonly transactor: Transactor;
   private readonly listeners = new Set<(changes: readonly DirectoryChange[]) => void>();
   private readonly accidents: Accident[] = [];
@@ -57,6 +55,9 @@ export class MemoryDirectory implements DirectoryStore {
     const { host = 'host1', database = createMemoryDatabase(), wallClock = Date.now } = options;
     const range = options.locatorRange ?? parseCidr('100.64.0.0/10');
     this.host = host;
+    this.tables = new DirectoryTables(host, (error) => {
+      throw error;
+    });
     this.database = database;
     const allocate = new RoundRobinAllocator(this.tables, host, range);
     this.transactor = new Transactor({

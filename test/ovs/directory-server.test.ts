@@ -97,6 +97,26 @@ describe('a server that goes away', () => {
     expect(blocks()).toMatchObject([parseCidr('100.96.0.0/24')]);
   });
 
+  test('an agent that is there before the database waits for it, says so once, and can be stopped at any time', async () => {
+    const said: string[] = [];
+    const say = (message: string) => void said.push(message);
+    await server.kill();
+    const options = { remotes: [server.remote], host: 'host2', locatorRange: RANGE };
+    const early = new Directory({ ...options, logger: { ...silentLogger, warn: say, error: say, info: say } });
+    early.start();
+    early.start();
+    await new Promise<void>((resolve) => early.onConnected(() => resolve()));
+    const ready = early.whenReady();
+    await server.restart();
+    await ready;
+    expect(early.view.host('host2')).toBeDefined();
+    const last = addNetwork(early).catch((error: unknown) => error);
+    early.stop();
+    early.stop();
+    expect(await last).toMatchObject({ code: 'unavailable' });
+    expect(said).toEqual(['the DaoliNet database is away', 'connected to the DaoliNet database']);
+  });
+
   test('a row that somebody wrote by hand and that makes no sense is left out, and said', async () => {
     const errors: string[] = [];
     const logger = { ...silentLogger, error: (message: string) => void errors.push(message) };

@@ -325,7 +325,7 @@ describe('releasing', () => {
 test('a /8 with a hundred thousand addresses gives out one in well under a millisecond', () => {
   const uuid = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}` as Uuid;
   const [host, tenant, pool] = [uuid(1), uuid(2), uuid(3)];
-  const tables = new DirectoryTables();
+  const tables = new DirectoryTables('host1');
   const hostRow = { name: 'host1', router_mac: '02:00:00:00:00:01', datapath_id: '1', locator_blocks: [] };
   const id = 'red/10.0.0.0/8' as PoolId;
   tables.apply([
