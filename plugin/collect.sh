@@ -7,7 +7,7 @@ set -eu
 
 out=$1
 PROGRAMS='
-  sh cat chmod cp ln ls mkdir mv rm sleep
+  sh cat chmod cp ln ls mkdir mount mv rm sleep
   node
   ovsdb-server ovsdb-tool ovsdb-client ovs-vswitchd ovs-vsctl ovs-ofctl ovs-appctl ovs-dpctl
   ip nft xtables-nft-multi xtables-legacy-multi ethtool conntrack
