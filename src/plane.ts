@@ -16,9 +16,12 @@ import type { Settings } from './settings';
 import { Switch } from './switch/switch';
 import { chooseDatapath, Underlay } from './underlay';
 
-/** In Open vSwitch's run directory: ovs-vswitchd connects to Unix sockets nowhere else. */
 const CONTROLLER_SOCKET = 'daolinet.sock';
 const OVS_RUNDIR = '/run/openvswitch';
+/** The same folder as ovs-vswitchd spells it: it connects to Unix sockets nowhere else, and compares the names. */
+const OVS_RUNDIR_OF_VSWITCHD = '/var/run/openvswitch';
+/** The same as ovs-vswitchd spells it, which compares a target's text with the folder that it was built with. */
+const OVS_RUNDIR_SPELLING = '/var/run/openvswitch';
 
 export interface PlaneParts {
   readonly settings: Settings;
@@ -47,7 +50,7 @@ export class Plane {
       ...world,
       remote: `unix:${join(OVS_RUNDIR, 'db.sock')}`,
       bridge: settings.bridge,
-      controllerTarget: `unix:${socket}`,
+      controllerTarget: `unix:${join(OVS_RUNDIR_SPELLING, CONTROLLER_SOCKET)}`,
       datapathId: row.datapathId,
       datapathType: this.datapath,
       hwaddr: formatMac(row.routerMac),
