@@ -19,7 +19,8 @@ export class NetworkNamespace {
   create(): void {
     execFileSync('ip', ['netns', 'add', this.name]);
     this.created = true;
-    this.run('ip link set lo up');
+    // A new namespace has the settings of this machine; here it is a host as it is installed.
+    this.run('ip link set lo up; echo 0 > /proc/sys/net/ipv4/ip_forward');
   }
 
   get prefix(): string[] {
