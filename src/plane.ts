@@ -21,7 +21,6 @@ const OVS_RUNDIR = '/run/openvswitch';
 /** The same folder as ovs-vswitchd spells it: it connects to Unix sockets nowhere else, and compares the names. */
 const OVS_RUNDIR_OF_VSWITCHD = '/var/run/openvswitch';
 /** The same as ovs-vswitchd spells it, which compares a target's text with the folder that it was built with. */
-const OVS_RUNDIR_SPELLING = '/var/run/openvswitch';
 
 export interface PlaneParts {
   readonly settings: Settings;
@@ -50,7 +49,7 @@ export class Plane {
       ...world,
       remote: `unix:${join(OVS_RUNDIR, 'db.sock')}`,
       bridge: settings.bridge,
-      controllerTarget: `unix:${join(OVS_RUNDIR_SPELLING, CONTROLLER_SOCKET)}`,
+      controllerTarget: `unix:${join(OVS_RUNDIR_OF_VSWITCHD, CONTROLLER_SOCKET)}`,
       datapathId: row.datapathId,
       datapathType: this.datapath,
       hwaddr: formatMac(row.routerMac),
