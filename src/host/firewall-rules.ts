@@ -6,16 +6,19 @@ import type { FirewallConfig, PublishedEndpoint, PublishedPort } from './host';
 
 export const TABLE = 'inet daolinet';
 
-/** The elements that one endpoint (or all of them) has in the maps and sets of the table: object, key, value. */
-interface Element {
-  readonly object: 'published' | 'published_at' | 'pool_clients';
+/** Numbers, because names are looked up in /etc/protocols, which a small root file system has not. */
+export const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
+
+/** A value in a map or set of the table. */
+export interface Element {
+  readonly object: 'published' | 'published_at' | 'pool_clients' | 'locator_blocks' | 'docker_bridges' | 'closed_ports';
   readonly key: string;
   /** Empty for a set. */
   readonly value: string;
 }
 
 function portElement(endpoint: PublishedEndpoint, port: PublishedPort): Element {
-  const key = `${port.protocol} . ${port.hostPort}`;
+  const key = `${PROTOCOL_NUMBERS[port.protocol]} . ${port.hostPort}`;
   const value = `${formatIpv4(endpoint.locator)} . ${port.containerPort}`;
   return port.hostIp === undefined
     ? { object: 'published', key, value }
@@ -57,8 +60,8 @@ export function publishedKeys(endpoint: PublishedEndpoint): string[] {
 export function buildChange(before: PublishedEndpoint | undefined, after: PublishedEndpoint | undefined): string {
   const old = new Map(elementsOf(before).map((element) => [identity(element), element]));
   const wanted = new Map(elementsOf(after).map((element) => [identity(element), element]));
-  const command = (verb: string, { object, key, value }: Element): string =>
-    `${verb} element ${TABLE} ${object} { ${key}${verb === 'add' && value !== '' ? ` : ${value}` : ''} }`;
+  const command = (verb: 'add' | 'delete', element: Element): string =>
+    `${verb} element ${TABLE} ${element.object} { ${verb === 'add' ? elementText(element) : element.key} }`;
   return [
     ...[...old].filter(([id, element]) => !sameElement(wanted.get(id), element)).map(([, e]) => command('delete', e)),
     ...[...wanted].filter(([id, element]) => !sameElement(old.get(id), element)).map(([, e]) => command('add', e)),
@@ -79,24 +82,37 @@ function bridgePairs(hostInterface: string, names: readonly string[]): string[] 
 
 const quote = (name: string): string => `"${name}"`;
 
-function elements(list: readonly string[]): string {
-  return list.length === 0 ? '' : `\n    elements = { ${list.join(', ')} }`;
+/** Everything that the maps and sets are to hold. */
+export function elementsOfState(config: FirewallConfig, published: Iterable<PublishedEndpoint>): Element[] {
+  const of = (object: Element['object'], keys: readonly string[]): Element[] =>
+    keys.map((key) => ({ object, key, value: '' }));
+  return [
+    ...of('locator_blocks', config.locatorBlocks.map(formatCidr)),
+    ...of('docker_bridges', config.dockerBridges.map(quote)),
+    ...of(
+      'closed_ports',
+      config.closedPorts.map(({ protocol, port }) => `${PROTOCOL_NUMBERS[protocol]} . ${port}`),
+    ),
+    ...[...published].flatMap(elementsOf),
+  ];
 }
 
-function buildObjects(config: FirewallConfig, all: readonly Element[]): string {
-  const of = (object: Element['object']): string =>
-    elements(all.filter((e) => e.object === object).map((e) => (e.value === '' ? e.key : `${e.key} : ${e.value}`)));
-  const closed = config.closedPorts.map(({ protocol, port }) => `${protocol} . ${port}`);
-  // "typeof" where a set has one field: nft 1.0.6 (Debian 12) dies of listing what nft 1.1 writes for "type" there.
+export const elementText = ({ key, value }: Element): string => (value === '' ? key : `${key} : ${value}`);
+
+function buildObjects(elements: readonly Element[]): string {
+  const of = (object: Element['object']): string => {
+    const texts = new Set(elements.filter((element) => element.object === object).map(elementText));
+    return texts.size === 0 ? '' : `\n    elements = { ${[...texts].join(', ')} }`;
+  };
   return `
   set locator_blocks {
-    typeof ip saddr; flags interval;${elements(config.locatorBlocks.map(formatCidr))}
+    type ipv4_addr; flags interval;${of('locator_blocks')}
   }
   set docker_bridges {
-    typeof meta oifname;${elements(config.dockerBridges.map(quote))}
+    type ifname;${of('docker_bridges')}
   }
   set closed_ports {
-    type inet_proto . inet_service;${elements(closed)}
+    type inet_proto . inet_service;${of('closed_ports')}
   }
   # locator . pool: clients whose addresses the endpoint would look for in its own tenant
   set pool_clients {
@@ -179,22 +195,13 @@ function buildFilter(hostInterface: string, locatorRange: string, blocks: string
 
 /** One transaction that replaces whatever the table was. */
 export function buildTable(config: FirewallConfig, published: Iterable<PublishedEndpoint>): string {
-  const all = [...published].flatMap(elementsOf);
   const hostInterface = quote(config.hostInterface);
   const blocks = `{ ${config.locatorBlocks.map(formatCidr).join(', ')} }`;
   return `add table ${TABLE}
 delete table ${TABLE}
-table ${TABLE} {${buildObjects(config, all)}
+table ${TABLE} {${buildObjects(elementsOfState(config, published))}
 ${buildNat(hostInterface, formatIpv4(config.hostAddress), blocks)}
 ${buildFilter(hostInterface, formatCidr(config.locatorRange), blocks)}
 }
 `;
-}
-
-/** The words of a listing, in an order of their own: the kernel lists the elements of a map as it pleases. */
-export function canonicalListing(listing: string): string {
-  return listing
-    .split(/[\s,{}]+/)
-    .sort()
-    .join(' ');
 }

@@ -1,5 +1,5 @@
 // Keeps the packet filter as it is wanted: our own nftables table, and accept rules in Docker's chains. All changes go through one
-// queue, each as one nft transaction. After each the listing is kept, so that a change by somebody else shows.
+// queue, each as one nft transaction. The listing of the rules is kept, so that a change by somebody else shows.
 
 import { formatIpv4, type Ipv4 } from '../base/addresses';
 import { DaoliError } from '../base/errors';
@@ -7,7 +7,8 @@ import { KeyedQueue } from '../base/keyed-queue';
 import type { Logger } from '../base/logger';
 import type { CoProcessSession, Reply } from './co-process-session';
 import { withInput } from './dialogues';
-import { buildBridges, buildChange, buildTable, canonicalListing, publishedKeys, TABLE } from './firewall-rules';
+import { holdsElements, parseListing } from './firewall-listing';
+import { buildBridges, buildChange, buildTable, elementsOfState, publishedKeys, TABLE } from './firewall-rules';
 import { parseForwardListing, planForwardAcceptance, planForwardRemoval } from './forward-acceptance';
 import type { Firewall, FirewallConfig, PublishedEndpoint } from './host';
 import { checkInterfaceName } from './links';
@@ -33,7 +34,8 @@ export class NftFirewall implements Firewall {
   private published = new Map<string, PublishedEndpoint>();
   /** Who has a published port, by its key in the table. */
   private owners = new Map<string, string>();
-  private expected = '';
+  /** How nft lists the rules as we made them. */
+  private rules = '';
 
   constructor(
     private readonly shell: CoProcessSession,
@@ -45,7 +47,7 @@ export class NftFirewall implements Firewall {
     return this.serially(async () => {
       const owners = new Map<string, string>();
       for (const endpoint of published) claim(owners, endpoint);
-      await this.transact(buildTable(config, published));
+      await this.replaceTable(config, published);
       this.config = config;
       this.owners = owners;
       this.published = new Map(published.map((endpoint) => [endpoint.endpointId, endpoint]));
@@ -60,7 +62,7 @@ export class NftFirewall implements Firewall {
       const dockerBridges = [...new Set(names)].sort();
       if (dockerBridges.join() === [...config.dockerBridges].sort().join()) return;
       this.config = { ...config, dockerBridges };
-      await this.transactOrRebuild(buildBridges(dockerBridges));
+      await this.transactOrRebuild(buildBridges(config.hostInterface, dockerBridges));
     });
   }
 
@@ -108,8 +110,10 @@ export class NftFirewall implements Firewall {
       if (this.config === undefined) return 0;
       const missing = await this.acceptForwarding();
       const { stdout, status } = await this.shell.run(LIST);
-      if (status === 0 && canonicalListing(stdout) === this.expected) return missing;
-      await this.transact(buildTable(this.config, this.published.values()));
+      const wanted = elementsOfState(this.config, this.published.values());
+      const listing = parseListing(stdout);
+      if (status === 0 && listing.rules === this.rules && holdsElements(listing, wanted)) return missing;
+      await this.replaceTable(this.config, this.published.values());
       return missing + 1;
     });
   }
@@ -153,12 +157,16 @@ export class NftFirewall implements Firewall {
     release(this.owners, endpoint);
   }
 
-  private async transact(commands: string): Promise<void> {
-    const reply: Reply = await this.shell.run(`${withInput('nft -f -', commands)}\n[ $? = 0 ] && ${LIST}`);
-    if (reply.status !== 0) {
-      throw new DaoliError('internal', `nft refused the rules of DaoliNet: ${reply.stderr.trim()}`, TABLE);
-    }
-    this.expected = canonicalListing(reply.stdout);
+  private async replaceTable(config: FirewallConfig, published: Iterable<PublishedEndpoint>): Promise<void> {
+    const reply = await this.transact(buildTable(config, published), LIST);
+    this.rules = parseListing(reply.stdout).rules;
+  }
+
+  /** Runs one transaction, and after it, where it succeeds, another command. */
+  private async transact(commands: string, then = ':'): Promise<Reply> {
+    const reply = await this.shell.run(`${withInput('nft -f -', commands)}\n[ $? = 0 ] && ${then}`);
+    if (reply.status === 0) return reply;
+    throw new DaoliError('internal', `nft refused the rules of DaoliNet: ${reply.stderr.trim()}`, TABLE);
   }
 
   /** A change that fails met a table that is not as we left it: then everything is made anew. */
@@ -167,7 +175,7 @@ export class NftFirewall implements Firewall {
     try {
       await this.transact(commands);
     } catch {
-      await this.transact(buildTable(this.requireConfig(), this.published.values()));
+      await this.replaceTable(this.requireConfig(), this.published.values());
     }
   }
 
