@@ -105,11 +105,9 @@ function buildObjects(elements: readonly Element[]): string {
     return texts.size === 0 ? '' : `\n    elements = { ${[...texts].join(', ')} }`;
   };
   return `
-  set locator_blocks {
-    type ipv4_addr; flags interval;${of('locator_blocks')}
-  }
+  # in . out; every named set here has a key of several parts: nft 1.0 crashes on listing a set of one part made by nft 1.1
   set docker_bridges {
-    type ifname;${of('docker_bridges')}
+    type ifname . ifname;${elements(bridgePairs(config.hostInterface, config.dockerBridges))}
   }
   set closed_ports {
     type inet_proto . inet_service;${of('closed_ports')}

@@ -2,13 +2,7 @@
 import * as fc from 'fast-check';
 import { cidrOf, parseCidr, parseIpv4, type Ipv4 } from '../../src/base/addresses';
 import { holdsElements, parseListing } from '../../src/host/firewall-listing';
-import {
-  buildBridges,
-  buildChange,
-  buildTable,
-  elementsOfState,
-  publishedKeys,
-} from '../../src/host/firewall-rules';
+import { buildBridges, buildChange, buildTable, elementsOfState, publishedKeys } from '../../src/host/firewall-rules';
 import type { PublishedEndpoint, PublishedPort } from '../../src/host/host';
 import { contractConfig as config } from '../fakes/host-contract';
 
