@@ -11,7 +11,7 @@ export const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** A value in a map or set of the table. */
 export interface Element {
-  readonly object: 'published' | 'published_at' | 'pool_clients' | 'locator_blocks' | 'docker_bridges' | 'closed_ports';
+  readonly object: 'published' | 'published_at' | 'pool_clients' | 'docker_bridges' | 'closed_ports';
   readonly key: string;
   /** Empty for a set. */
   readonly value: string;
@@ -68,16 +68,11 @@ export function buildChange(before: PublishedEndpoint | undefined, after: Publis
   ].join('\n');
 }
 
-export function buildBridges(hostInterface: string, names: readonly string[]): string {
-  const pairs = bridgePairs(hostInterface, names);
+export function buildBridges(names: readonly string[]): string {
   return [
     `flush set ${TABLE} docker_bridges`,
-    ...(pairs.length === 0 ? [] : [`add element ${TABLE} docker_bridges { ${pairs.join(', ')} }`]),
+    ...(names.length === 0 ? [] : [`add element ${TABLE} docker_bridges { ${names.map(quote).join(', ')} }`]),
   ].join('\n');
-}
-
-function bridgePairs(hostInterface: string, names: readonly string[]): string[] {
-  return names.map((name) => `${quote(hostInterface)} . ${quote(name)}`);
 }
 
 const quote = (name: string): string => `"${name}"`;
@@ -87,8 +82,7 @@ export function elementsOfState(config: FirewallConfig, published: Iterable<Publ
   const of = (object: Element['object'], keys: readonly string[]): Element[] =>
     keys.map((key) => ({ object, key, value: '' }));
   return [
-    ...of('locator_blocks', config.locatorBlocks.map(formatCidr)),
-    ...of('docker_bridges', config.dockerBridges.map(quote)),
+    ...of('docker_bridges', bridgePairs(config.hostInterface, config.dockerBridges)),
     ...of(
       'closed_ports',
       config.closedPorts.map(({ protocol, port }) => `${PROTOCOL_NUMBERS[protocol]} . ${port}`),
@@ -107,7 +101,7 @@ function buildObjects(elements: readonly Element[]): string {
   return `
   # in . out; every named set here has a key of several parts: nft 1.0 crashes on listing a set of one part made by nft 1.1
   set docker_bridges {
-    type ifname . ifname;${elements(bridgePairs(config.hostInterface, config.dockerBridges))}
+    type ifname . ifname;${of('docker_bridges')}
   }
   set closed_ports {
     type inet_proto . inet_service;${of('closed_ports')}
@@ -130,7 +124,7 @@ function buildObjects(elements: readonly Element[]): string {
 }
 
 /** Published ports: from the host's addresses to the endpoint's locator. */
-function buildNat(hostInterface: string, hostAddress: string, blocks: string): string {
+function buildNat(hostInterface: string, hostAddress: string): string {
   const translate = `
     fib daddr type != local return
     dnat ip to ip daddr . meta l4proto . th dport map @published_at
@@ -149,12 +143,12 @@ function buildNat(hostInterface: string, hostAddress: string, blocks: string): s
     oifname ${hostInterface} ip saddr 127.0.0.0/8 snat ip to ${hostAddress}
     oifname ${hostInterface} iifname ${hostInterface} snat ip to ${hostAddress}
     oifname ${hostInterface} ip daddr . ip saddr @pool_clients snat ip to ${hostAddress}
-    oifname != { "lo", ${hostInterface} } ip saddr ${blocks} masquerade
+    oifname != { "lo", ${hostInterface} } ip saddr @locator_blocks masquerade
   }`;
 }
 
 /** What may pass to and from locators besides. An accept ends our chain only: those of others are still asked. */
-function buildFilter(hostInterface: string, locatorRange: string, blocks: string): string {
+function buildFilter(hostInterface: string, locatorRange: string): string {
   return `
   chain prerouting_raw {
     type filter hook prerouting priority raw; policy accept;
@@ -174,11 +168,11 @@ function buildFilter(hostInterface: string, locatorRange: string, blocks: string
   }
   chain from_locators {
     meta nfproto ipv6 drop
-    ip saddr != ${blocks} counter name locator_forged drop
+    ip saddr != @locator_blocks counter name locator_forged drop
     ct state established,related accept
     ip daddr ${locatorRange} counter name locator_back_door drop
     ct status dnat accept
-    iifname . oifname @docker_bridges counter name docker_bridge_refused drop
+    oifname @docker_bridges counter name docker_bridge_refused drop
   }
   chain input {
     type filter hook input priority filter - 5; policy accept;
@@ -194,12 +188,11 @@ function buildFilter(hostInterface: string, locatorRange: string, blocks: string
 /** One transaction that replaces whatever the table was. */
 export function buildTable(config: FirewallConfig, published: Iterable<PublishedEndpoint>): string {
   const hostInterface = quote(config.hostInterface);
-  const blocks = `{ ${config.locatorBlocks.map(formatCidr).join(', ')} }`;
   return `add table ${TABLE}
 delete table ${TABLE}
 table ${TABLE} {${buildObjects(elementsOfState(config, published))}
-${buildNat(hostInterface, formatIpv4(config.hostAddress), blocks)}
-${buildFilter(hostInterface, formatCidr(config.locatorRange), blocks)}
+${buildNat(hostInterface, formatIpv4(config.hostAddress))}
+${buildFilter(hostInterface, formatCidr(config.locatorRange))}
 }
 `;
 }
