@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { cidrsOverlap, formatCidr, formatMac, type Cidr, type Ipv4, type Mac } from './base/addresses';
 import { DaoliError } from './base/errors';
 import type { Logger } from './base/logger';
+import { MAX_ENDPOINT_PORT_NO } from './directory/allocation';
 import type { HostRow } from './directory/rows';
 import type { DirectoryStore } from './directory/store';
 import type { FlowHost } from './flowctl/model';
@@ -15,6 +16,8 @@ import type { Switch } from './switch/switch';
 
 /** The internal port of the bridge that leads into the host's own IP stack. */
 export const HOST_INTERFACE = 'daoli0';
+/** Above those of endpoints, which are given out from 1. */
+const HOST_PORT_NO = MAX_ENDPOINT_PORT_NO + 1;
 
 /** The kernel's datapath where it has one, else OVS's own in user space. */
 export function chooseDatapath(setting: Settings['datapath']): Exclude<DatapathType, 'dummy'> {
@@ -44,7 +47,10 @@ export class Underlay {
     refuseOverlap(row, await host.links.hostRoutes());
     await ovs.ensureBridge();
     const mac = hostPortMac(row.routerMac);
-    const portNo = await ovs.ensureInternalPort(HOST_INTERFACE, { mac: formatMac(mac) });
+    const portNo = await ovs.ensureInternalPort(HOST_INTERFACE, {
+      mac: formatMac(mac),
+      ofportRequest: HOST_PORT_NO,
+    });
     await this.configureHostInterface(row, mac);
     controller.setHost({
       routerMac: row.routerMac,
