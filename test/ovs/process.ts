@@ -1,5 +1,5 @@
 // A daemon that a test owns: a plain child process, ready when it logs the line that says so, ended by its own pid, and
-// killed with the test process whatever happens. Nothing is polled.
+// killed by the kernel when the test process dies, in whatever way. Nothing is polled.
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -8,8 +8,10 @@ const run = promisify(execFile);
 const TAIL_BYTES = 16_384;
 const READY_WITHIN_MS = 10_000;
 
+/** Of util-linux: gives the program it becomes a signal for the death of its parent. */
+const WITH_PARENT = ['--pdeathsig', 'KILL'];
+
 const alive = new Set<ChildProcess>();
-process.once('exit', () => alive.forEach((child) => child.kill('SIGKILL')));
 
 export interface Daemon {
   readonly pid: number;
@@ -24,7 +26,10 @@ export interface Daemon {
 /** Starts `argv` and waits until its log has a line that matches `ready`. Throws with the log if it ends before. */
 export async function startDaemon(argv: readonly string[], env: NodeJS.ProcessEnv, ready: RegExp): Promise<Daemon> {
   const [file = '', ...args] = argv;
-  const child = spawn(file, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn('setpriv', [...WITH_PARENT, file, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   alive.add(child);
   const exited = new Promise<void>((resolve) => {
     child.once('close', () => {

@@ -204,6 +204,21 @@ test('whatever JSON comes as an update, the process lives and the replica stays 
   );
 });
 
+test('whatever bytes come, the connection ends with one ProtocolError or is merely closed', async () => {
+  const client = clientOf();
+  client.start();
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 60 }), async (bytes) => {
+      await client.whenReady();
+      const lost = disconnected(client);
+      lastPeer().socket.end(bytes);
+      const [, reason] = await lost;
+      expect(['ProtocolError', 'ConnectionLost']).toContain(reason.name);
+    }),
+    { numRuns: 60 },
+  );
+});
+
 test("the server's echo is answered, and its other requests refused", async () => {
   const client = clientOf();
   client.start();
