@@ -68,11 +68,16 @@ export function buildChange(before: PublishedEndpoint | undefined, after: Publis
   ].join('\n');
 }
 
-export function buildBridges(names: readonly string[]): string {
+export function buildBridges(hostInterface: string, names: readonly string[]): string {
+  const pairs = bridgePairs(hostInterface, names);
   return [
     `flush set ${TABLE} docker_bridges`,
-    ...(names.length === 0 ? [] : [`add element ${TABLE} docker_bridges { ${names.map(quote).join(', ')} }`]),
+    ...(pairs.length === 0 ? [] : [`add element ${TABLE} docker_bridges { ${pairs.join(', ')} }`]),
   ].join('\n');
+}
+
+function bridgePairs(hostInterface: string, names: readonly string[]): string[] {
+  return names.map((name) => `${quote(hostInterface)} . ${quote(name)}`);
 }
 
 const quote = (name: string): string => `"${name}"`;
@@ -124,7 +129,7 @@ function buildObjects(elements: readonly Element[]): string {
 }
 
 /** Published ports: from the host's addresses to the endpoint's locator. */
-function buildNat(hostInterface: string, hostAddress: string): string {
+function buildNat(hostInterface: string, hostAddress: string, blocks: string): string {
   const translate = `
     fib daddr type != local return
     dnat ip to ip daddr . meta l4proto . th dport map @published_at
@@ -143,12 +148,12 @@ function buildNat(hostInterface: string, hostAddress: string): string {
     oifname ${hostInterface} ip saddr 127.0.0.0/8 snat ip to ${hostAddress}
     oifname ${hostInterface} iifname ${hostInterface} snat ip to ${hostAddress}
     oifname ${hostInterface} ip daddr . ip saddr @pool_clients snat ip to ${hostAddress}
-    oifname != { "lo", ${hostInterface} } ip saddr @locator_blocks masquerade
+    oifname != { "lo", ${hostInterface} } ip saddr ${blocks} masquerade
   }`;
 }
 
 /** What may pass to and from locators besides. An accept ends our chain only: those of others are still asked. */
-function buildFilter(hostInterface: string, locatorRange: string): string {
+function buildFilter(hostInterface: string, locatorRange: string, blocks: string): string {
   return `
   chain prerouting_raw {
     type filter hook prerouting priority raw; policy accept;
@@ -168,11 +173,11 @@ function buildFilter(hostInterface: string, locatorRange: string): string {
   }
   chain from_locators {
     meta nfproto ipv6 drop
-    ip saddr != @locator_blocks counter name locator_forged drop
+    ip saddr != ${blocks} counter name locator_forged drop
     ct state established,related accept
     ip daddr ${locatorRange} counter name locator_back_door drop
     ct status dnat accept
-    oifname @docker_bridges counter name docker_bridge_refused drop
+    iifname . oifname @docker_bridges counter name docker_bridge_refused drop
   }
   chain input {
     type filter hook input priority filter - 5; policy accept;
@@ -188,11 +193,12 @@ function buildFilter(hostInterface: string, locatorRange: string): string {
 /** One transaction that replaces whatever the table was. */
 export function buildTable(config: FirewallConfig, published: Iterable<PublishedEndpoint>): string {
   const hostInterface = quote(config.hostInterface);
+  const blocks = `{ ${config.locatorBlocks.map(formatCidr).join(', ')} }`;
   return `add table ${TABLE}
 delete table ${TABLE}
 table ${TABLE} {${buildObjects(elementsOfState(config, published))}
-${buildNat(hostInterface, formatIpv4(config.hostAddress))}
-${buildFilter(hostInterface, formatCidr(config.locatorRange))}
+${buildNat(hostInterface, formatIpv4(config.hostAddress), blocks)}
+${buildFilter(hostInterface, formatCidr(config.locatorRange), blocks)}
 }
 `;
 }

@@ -62,7 +62,7 @@ export class NftFirewall implements Firewall {
       const dockerBridges = [...new Set(names)].sort();
       if (dockerBridges.join() === [...config.dockerBridges].sort().join()) return;
       this.config = { ...config, dockerBridges };
-      await this.transactOrRebuild(buildBridges(dockerBridges));
+      await this.transactOrRebuild(buildBridges(config.hostInterface, dockerBridges));
     });
   }
 

@@ -30,13 +30,22 @@ test('the table is replaced in one transaction', () => {
   ]);
 });
 
+// nft 1.0.6 (Debian 12) crashes on listing a named set of one part that nft 1.1 (the plugin's) has made.
+test('every named set and map has a key of several parts', () => {
+  const types = [...buildTable(config, [web]).matchAll(/^ {2}(?:set|map) \w+ \{\n {4}type ([^;:]+)/gm)].map(
+    ([, type]) => type,
+  );
+  expect(types.length).toBeGreaterThan(4);
+  expect(types.filter((type) => !type?.includes(' . '))).toEqual([]);
+});
+
 test('published ports are elements; pools inside wider ones are left out', () => {
   const table = buildTable(config, [web]);
   expect(elementsIn(table, 'published')).toEqual(['6 . 8080 : 100.64.7.2 . 80']);
   expect(elementsIn(table, 'published_at')).toEqual(['127.0.0.1 . 17 . 53 : 100.64.7.2 . 5353']);
   expect(elementsIn(table, 'pool_clients')).toEqual(['100.64.7.2 . 10.1.0.0/16', '100.64.7.2 . 192.168.0.0/24']);
   expect(elementsIn(table, 'closed_ports')).toEqual(['6 . 7654']);
-  expect(elementsIn(table, 'docker_bridges')).toEqual(['"docker0"']);
+  expect(elementsIn(table, 'docker_bridges')).toEqual(['"daoli0" . "docker0"']);
 });
 
 test('rules do not depend on what is published', () => {
@@ -59,10 +68,11 @@ test('a change names what differs, what goes first', () => {
 });
 
 test('bridges', () => {
-  expect(buildBridges(['docker0', 'br-1'])).toBe(
-    'flush set inet daolinet docker_bridges\nadd element inet daolinet docker_bridges { "docker0", "br-1" }',
+  expect(buildBridges('daoli0', ['docker0', 'br-1'])).toBe(
+    'flush set inet daolinet docker_bridges\n' +
+      'add element inet daolinet docker_bridges { "daoli0" . "docker0", "daoli0" . "br-1" }',
   );
-  expect(buildBridges([])).toBe('flush set inet daolinet docker_bridges');
+  expect(buildBridges('daoli0', [])).toBe('flush set inet daolinet docker_bridges');
 });
 
 test('an endpoint that wants one port twice has it once', () => {
@@ -76,9 +86,15 @@ describe('the listing of nft 1.0.6', () => {
 	counter locator_back_door {
 	}
 
+	set locator_blocks {
+		type ipv4_addr
+		flags interval
+		elements = { 100.64.7.0/24 }
+	}
+
 	set docker_bridges {
-		type ifname . ifname
-		elements = { "daoli0" . "docker0" }
+		type ifname
+		elements = { "docker0" }
 	}
 
 	set closed_ports {
@@ -105,7 +121,7 @@ describe('the listing of nft 1.0.6', () => {
 
 	chain output_nat {
 		type nat hook output priority -100; policy accept;
-		oifname != { "lo", "daoli0" } ip saddr 100.64.7.0/24 masquerade
+		oifname != { "lo", "daoli0" } ip saddr @locator_blocks masquerade
 	}
 }
 `;
@@ -120,7 +136,7 @@ describe('the listing of nft 1.0.6', () => {
   test.each([
     ['one element', '127.0.0.1 . udp . 53 : 100.64.7.2 . 5353'],
     ['a value', '. 5353'],
-    ['all elements of one', 'elements = { "daoli0" . "docker0" }'],
+    ['all elements of one', 'elements = { "docker0" }'],
   ])('without %s is another', (_, text) => {
     const less = parseListing(listing.replace(text, ''));
     expect(holdsElements(less, wanted)).toBe(false);
