@@ -23,8 +23,8 @@ export interface ConnectionUser {
   turn(): void;
   /** What was written has left the process. */
   drained(): void;
-  /** Called once. */
-  closed(reason: string): void;
+  /** Called once. `isViolation`: the peer broke the protocol. */
+  closed(reason: string, isViolation: boolean): void;
 }
 
 export class Connection {
@@ -74,13 +74,13 @@ export class Connection {
   }
 
   /** Ends the connection. Idempotent. */
-  close(reason: string): void {
+  close(reason: string, isViolation = false): void {
     if (this.isClosed) return;
     this.flush();
     this.isClosed = true;
     this.cancelProbe();
     this.socket.destroySoon();
-    this.user.closed(reason);
+    this.user.closed(reason, isViolation);
   }
 
   private takeChunk(chunk: Buffer): void {
@@ -91,7 +91,7 @@ export class Connection {
       this.framer.push(chunk);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      return this.close(error.message);
+      return this.close(error.message, true);
     }
     if (this.writer.pending > 0) this.send();
   }

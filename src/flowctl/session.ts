@@ -163,8 +163,9 @@ export class Session implements ConnectionUser {
     this.repair?.continue();
   }
 
-  closed(reason: string): void {
+  closed(reason: string, isViolation: boolean): void {
     this.state = 'closed';
+    if (isViolation) this.parts.counters.protocolErrors += 1;
     this.cancelGreeting();
     this.repair = undefined;
     this.requests.close(new DaoliError('unavailable', `the datapath went away: ${reason}`, this.datapathId));
