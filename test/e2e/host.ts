@@ -26,9 +26,15 @@ export const OUTSIDE_ADDRESS = '198.51.100.1';
 /** A second address of "outside", which is nobody's neighbour. */
 export const INTERNET_ADDRESS = '203.0.113.7';
 
+const ENGINES = ['20.10', '28'] as const;
+export type Engine = (typeof ENGINES)[number];
+
 export interface HostOptions {
-  /** The engine: 20.10 is this machine's (Debian 12), 28 that of Debian testing, with all other programs from there. */
-  readonly docker?: '20.10' | '28';
+  /**
+   * The engine: '20.10' is this machine's (Debian 12), '28' that of Debian testing, with all other programs from there.
+   * The default is what the environment variable DAOLINET_TEST_DOCKER says, or else '20.10'.
+   */
+  readonly docker?: Engine;
   /** Settings of the plugin at its installation, such as `{ DAOLINET_IDLE_TIMEOUT: '2' }`. */
   readonly settings?: Readonly<Record<string, string>>;
   /** Without it (false) the host has no plugin yet; `installPlugin()` does that. */
@@ -55,8 +61,22 @@ ip -n outside link set uplink up
 ip route add default via ${OUTSIDE_ADDRESS}
 `;
 
+/** Perl is part of every Debian. 17 is AF_PACKET, 0x8933 SIOCGIFINDEX; in struct sockaddr_ll the index comes third. */
+const SEND_FRAME = `
+  my ($name, $frame) = @ARGV;
+  socket(my $socket, 17, 3, 0) or die "socket: $!";
+  my $request = pack('a16 x16', $name);
+  ioctl($socket, 0x8933, $request) or die "$name: $!";
+  my $address = pack('S n i S C C a8', 17, 3, unpack('x16 i', $request), 0, 0, 0, '');
+  send($socket, pack('H*', $frame), 0, $address) or die "send: $!";
+`;
+
 const OVS_DATABASE = '/etc/openvswitch/conf.db';
 const OVS_SOCKET = '/run/openvswitch/db.sock';
+
+function isTelling(line: string): boolean {
+  return !/module=grpc|Datapath supports|kernel does not support cgroup|loading plugin/.test(line);
+}
 
 async function runScript(name: string): Promise<string> {
   const { stdout } = await promisify(execFile)('bash', [path.join(__dirname, name)], { timeout: BUILD_TIMEOUT_MS });
@@ -70,8 +90,9 @@ export function buildPlugin(): Promise<string> {
 
 /** Starts a host, ready for `docker network create -d daolinet`. Nothing stays behind when that fails. */
 export async function startHost(options: HostOptions = {}): Promise<Host> {
+  const engine = chosenEngine(options);
   const registry = await buildPlugin();
-  const root = options.docker === '28' ? await runScript('testing-userland.sh') : undefined;
+  const root = engine === '28' ? await runScript('testing-userland.sh') : undefined;
   const namespace = Namespace.create('host-a', root);
   const host = new Host(namespace, options);
   try {
@@ -85,6 +106,14 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     throw new Error(`the host did not start: ${(error as Error).message}\n${log}`, { cause: error });
   }
   return host;
+}
+
+/** The engine that a host with these options has; for tests whose expectations differ. Throws on an unknown one. */
+export function chosenEngine(options: HostOptions = {}): Engine {
+  const name = options.docker ?? process.env['DAOLINET_TEST_DOCKER'] ?? '20.10';
+  const engine = ENGINES.find((known) => known === name);
+  if (engine === undefined) throw new Error(`DAOLINET_TEST_DOCKER is ${name}; it can be ${ENGINES.join(' or ')}`);
+  return engine;
 }
 
 export class Host {
@@ -135,6 +164,14 @@ export class Host {
   async inNetworkOf(container: string, command: string, ...args: string[]): Promise<string> {
     const pid = await this.docker('inspect', '--format', '{{.State.Pid}}', container);
     return this.exec('nsenter', [`--net=/proc/${pid}/ns/net`, command, ...args]);
+  }
+
+  /**
+   * Sends a whole Ethernet frame from a container's interface, whatever it says; for what the container's own stack would
+   * not send. `frame` is hexadecimal, spaces allowed.
+   */
+  async sendFrame(container: string, frame: string, ethernetInterface = 'eth0'): Promise<void> {
+    await this.inNetworkOf(container, 'perl', '-e', SEND_FRAME, ethernetInterface, frame.replaceAll(' ', ''));
   }
 
   /** A command that runs on the host (or "outside") beside the test; it ends with the host at the latest. */
@@ -210,8 +247,9 @@ export class Host {
     const folder = path.join(this.namespace.folder, 'log');
     if (!existsSync(folder)) return '';
     return readdirSync(folder)
+      .filter((name) => name !== 'registry.log')
       .map((name) => {
-        const lines = readFileSync(path.join(folder, name), 'utf8').trimEnd().split('\n');
+        const lines = readFileSync(path.join(folder, name), 'utf8').trimEnd().split('\n').filter(isTelling);
         const last = lines.slice(-LOG_LINES).map((line) => line.slice(0, LOG_LINE_LENGTH));
         return `--- ${name}\n${last.join('\n')}\n`;
       })

@@ -102,7 +102,8 @@ become_host() {
   # A copy of this machine's own mounts would hold its containers' networks and layers after they are gone.
   awk '$5 ~ "^(/run|/var/run|/var/lib/(docker|containerd))/" { print $5 }' /proc/self/mountinfo | sort -r |
     while read -r path; do umount -l "$path" || true; done
-  share /var/cache/daolinet "$folder/cache" # for as long as /var is being covered
+  mkdir -p /var/cache/daolinet "$folder/cache"
+  mount --bind /var/cache/daolinet "$folder/cache" # for as long as /var is being covered
   if [ -n "$root" ]; then
     mkdir -p "$folder/root"
     layer "$root" root "$folder/root"
@@ -112,11 +113,12 @@ become_host() {
     for path in etc usr var; do layer "/$path" "$path" "/$path"; done
   fi
   for path in etc/docker etc/openvswitch var/lib/docker var/lib/containerd var/lib/openvswitch; do plain $path; done
-  mount --bind "$folder/cache" "$top/var/cache/daolinet"
+  share "$folder/cache" /var/cache/daolinet
   share "$folder/log" /var/log/daolinet
   mount -t proc proc "$top/proc"
   # sysfs shows the interfaces of the network namespace that mounts it.
   [ -z "$net" ] || mount -t sysfs sysfs "$top/sys"
+  [ -z "$net" ] || ip link set lo up
   mount_cgroups
   mount -t tmpfs -o mode=755 tmpfs "$top/run"
   mkdir -p "$top/run/lock"
@@ -128,7 +130,6 @@ become_host() {
     umount -l /.before
   fi
   echo "$hostname" >/proc/sys/kernel/hostname
-  [ -z "$net" ] || ip link set lo up
   echo "$pid" >"$folder/pid.new"
   mv "$folder/pid.new" "$folder/pid"
 }

@@ -1,0 +1,24 @@
+# Installing Debian packages, for the scripts that source this file. Nothing is asked, and nothing that is there is touched.
+
+export DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/sbin:/sbin"
+
+has() { command -v "$1" >/dev/null; }
+
+# missing_packages PROGRAM=PACKAGE...: the packages of those programs that are not there, one a line.
+missing_packages() {
+  local pair
+  for pair in "$@"; do has "${pair%%=*}" || echo "${pair#*=}"; done | sort -u
+}
+
+# install_packages PACKAGE...: with the package lists as they are where that is enough, else with fresh ones.
+install_packages() {
+  has apt-get || { echo "there is no apt-get to install $* with" >&2; return 1; }
+  local install=(apt-get install --yes --no-install-recommends)
+  "${install[@]}" "$@" && return
+  apt-get update && "${install[@]}" "$@"
+}
+
+# install_docker_client: newer releases have Docker's client in a package of its own.
+install_docker_client() {
+  has docker || install_packages docker-cli
+}
