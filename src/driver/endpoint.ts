@@ -40,6 +40,11 @@ interface StaticRoute {
   readonly NextHop: string;
 }
 
+interface Created {
+  readonly mac: Mac;
+  readonly isNew: boolean;
+}
+
 /** What Docker is told after Join. */
 export interface JoinReply {
   readonly InterfaceName: { readonly SrcName: string; readonly DstPrefix: string };
@@ -49,6 +54,9 @@ export interface JoinReply {
 }
 
 export class Endpoints {
+  /** Those whose veth pair and OVS port are there before their Join. */
+  private readonly prepared = new Set<string>();
+
   constructor(
     private readonly parts: DriverParts,
     private readonly calls: CallQueue,
@@ -67,12 +75,12 @@ export class Endpoints {
     if (address === undefined) {
       throw new DaoliError('invalid', 'Interface.Address is empty: an endpoint needs an IPv4 address');
     }
-    return this.calls.run(request.endpointId, deadline, () =>
-      deadline.wait(
-        DIRECTORY,
-        this.parts.store.transact((context) => this.planCreate(context, request, address.address)),
-      ),
-    );
+    return this.calls.run(request.endpointId, deadline, async () => {
+      const planned = this.parts.store.transact((context) => this.planCreate(context, request, address.address));
+      const { mac, isNew } = await deadline.wait(DIRECTORY, planned);
+      if (isNew) this.prepareNext(request.endpointId);
+      return mac;
+    });
   }
 
   /** Join. The veth pair, the OVS port and the flows are there when it resolves. Idempotent for the same sandbox. */
@@ -135,9 +143,7 @@ export class Endpoints {
   /** Makes OVS port and flows of a joined endpoint again. In its turn; its veth pair is there. Idempotent. */
   async attach(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
     const name = endpoint.interfaceName;
-    const externalIds = { [ENDPOINT_KEY]: endpoint.id };
-    const added = this.parts.switch.addPort({ name, ofportRequest: endpoint.portNo, externalIds });
-    const portNo = await deadline.wait(OPEN_VSWITCH, added);
+    const portNo = await this.addPort(endpoint, deadline);
     if (portNo !== endpoint.portNo) {
       await deadline.wait(OPEN_VSWITCH, this.parts.switch.removePort(name));
       const message = `OVS gave ${name} the port number ${portNo}, as another port has its number ${endpoint.portNo}: try again`;
@@ -156,6 +162,7 @@ export class Endpoints {
    * forgotten the endpoint by then, and the reconciler removes the port.
    */
   async disconnect(endpointId: string, deadline: Deadline): Promise<void> {
+    this.prepared.delete(endpointId);
     await settleAll([
       this.publishing.close(endpointId, deadline),
       unlessAway(deadline.wait(DATAPATH, this.parts.flows.removeEndpoint(endpointId))),
@@ -179,7 +186,7 @@ export class Endpoints {
     void this.parts.firewall.flushConnections(endpoint.locator).catch(() => undefined);
   }
 
-  private planCreate(context: PlanContext, request: CreateEndpointRequest, address: Ipv4): Planned<Mac> {
+  private planCreate(context: PlanContext, request: CreateEndpointRequest, address: Ipv4): Planned<Created> {
     const { view } = context;
     const { endpointId: id, networkId } = request;
     const network = requireNetwork(view, request);
@@ -187,14 +194,17 @@ export class Endpoints {
     const existing = view.endpoint(id);
     if (existing !== undefined) {
       const isSame = existing.networkId === networkId && existing.address === address && existing.host === context.host;
-      if (isSame && (wanted === undefined || wanted === existing.mac)) return { ops: [], result: existing.mac };
+      if (isSame && (wanted === undefined || wanted === existing.mac)) {
+        return { ops: [], result: { mac: existing.mac, isNew: false } };
+      }
       const message = `${describeEndpoint(view, existing)} exists already, with address ${formatIpv4(existing.address)} and MAC address ${formatMac(existing.mac)}`;
       throw new DaoliError('conflict', message, id);
     }
     refuseAddress(view, network, address);
     const mac = wanted ?? this.randomMac();
     const interfaceName = linkNamesOf(id).host;
-    return { ops: insertEndpoint(context, { id, networkId, address, mac, interfaceName }), result: mac };
+    const ops = insertEndpoint(context, { id, networkId, address, mac, interfaceName });
+    return { ops, result: { mac, isNew: true } };
   }
 
   /** Locally administered, unicast (IEEE 802). */
@@ -204,13 +214,37 @@ export class Endpoints {
     return bytes.readUIntBE(0, 6) as Mac;
   }
 
+  /**
+   * Makes veth pair and OVS port in the turn after CreateEndpoint, while Docker makes the container's namespace: these
+   * are most of what Join takes. Where it fails, Join does it again, and says what is wrong.
+   */
+  private prepareNext(id: EndpointId): void {
+    const task = this.calls.runOnOwn(id, async (deadline) => {
+      const endpoint = this.parts.store.view.endpoint(id);
+      if (endpoint === undefined) return;
+      await this.addLink(endpoint, deadline);
+      await this.addPort(endpoint, deadline);
+      this.prepared.add(id);
+    });
+    task.catch(() => undefined);
+  }
+
   private async connect(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
+    if (!this.prepared.delete(endpoint.id)) await this.addLink(endpoint, deadline);
+    await this.attach(endpoint, deadline);
+  }
+
+  private async addLink(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
     const { checksumOffload } = this.parts.settings;
     const { mtu } = this.networkOf(endpoint);
     const peer = linkNamesOf(endpoint.id).container;
     const pair = { name: endpoint.interfaceName, peer, mtu, peerMac: endpoint.mac, checksumOffload };
     await deadline.wait(LINKS, this.parts.links.createVeth(pair));
-    await this.attach(endpoint, deadline);
+  }
+
+  private addPort({ id, interfaceName: name, portNo }: EndpointRow, deadline: Deadline): Promise<number> {
+    const externalIds = { [ENDPOINT_KEY]: id };
+    return deadline.wait(OPEN_VSWITCH, this.parts.switch.addPort({ name, ofportRequest: portNo, externalIds }));
   }
 
   private joinReply(endpoint: EndpointRow): JoinReply {

@@ -21,12 +21,13 @@ export class ReconcileActions {
     private readonly graceMs: number,
   ) {}
 
-  /** Throws what went wrong, and may be called again then. */
-  async perform(action: Action): Promise<void> {
+  /** Resolves with whether it was still to be done. Throws what went wrong, and may be called again then. */
+  async perform(action: Action): Promise<boolean> {
     const { endpoints, publishing, networks } = this.driver;
     switch (action.kind) {
       case 'set-network':
-        return networks.tellController(action.networkId);
+        await networks.tellController(action.networkId);
+        return true;
       case 'attach':
         return this.whileJoined(action.endpointId, (endpoint, deadline) => endpoints.attach(endpoint, deadline));
       case 'restore-ports':
@@ -34,9 +35,13 @@ export class ReconcileActions {
       case 'disconnect':
         return this.disconnect(action.endpointId);
       case 'remove-port':
-        return this.isLinkOfSomebody(action.name) ? undefined : this.parts.switch.removePort(action.name);
+        if (this.isLinkOfSomebody(action.name)) return false;
+        await this.parts.switch.removePort(action.name);
+        return true;
       case 'delete-link':
-        return this.isLinkOfSomebody(action.name) ? undefined : this.parts.links.deleteLink(action.name);
+        if (this.isLinkOfSomebody(action.name)) return false;
+        this.parts.links.deleteLink(action.name);
+        return true;
       case 'forget-endpoint':
         return this.forgetEndpoint(action.endpointId);
       case 'release-address':
@@ -51,10 +56,12 @@ export class ReconcileActions {
   private whileJoined(
     id: EndpointId,
     task: (endpoint: EndpointRow, deadline: Deadline) => Promise<void>,
-  ): Promise<void> {
+  ): Promise<boolean> {
     return this.driver.calls.runOnOwn(id, async (deadline) => {
       const endpoint = this.joined(id);
-      if (endpoint !== undefined) await task(endpoint, deadline);
+      if (endpoint === undefined) return false;
+      await task(endpoint, deadline);
+      return true;
     });
   }
 
@@ -64,10 +71,13 @@ export class ReconcileActions {
     return endpoint?.sandbox !== undefined && endpoint.host === host ? endpoint : undefined;
   }
 
-  private disconnect(endpointId: string): Promise<void> {
+  /** Not between CreateEndpoint and Join, when the port is being made already. */
+  private disconnect(endpointId: string): Promise<boolean> {
     return this.driver.calls.runOnOwn(endpointId, async (deadline) => {
       const { view, host } = this.parts.store;
-      if (isStray(view, host, endpointId)) await this.driver.endpoints.disconnect(endpointId, deadline);
+      if (!isStray(view, host, endpointId) || this.driver.calls.wasCalled(endpointId, this.graceMs)) return false;
+      await this.driver.endpoints.disconnect(endpointId, deadline);
+      return true;
     });
   }
 
@@ -77,21 +87,24 @@ export class ReconcileActions {
     return false;
   }
 
-  private forgetEndpoint(id: EndpointId): Promise<void> {
+  private forgetEndpoint(id: EndpointId): Promise<boolean> {
     return this.driver.calls.runOnOwn(id, async (deadline) => {
       const endpoint = this.parts.store.view.endpoint(id);
-      if (endpoint === undefined || this.driver.calls.wasCalled(id, this.graceMs)) return;
+      if (endpoint === undefined || this.driver.calls.wasCalled(id, this.graceMs)) return false;
       await this.driver.endpoints.forget(endpoint, deadline, 'released');
+      return true;
     });
   }
 
-  private forgetNetwork(id: NetworkId): Promise<void> {
+  private forgetNetwork(id: NetworkId): Promise<boolean> {
     return this.driver.calls.runOnOwn(id, async (deadline) => {
-      if (!this.driver.calls.wasCalled(id, this.graceMs)) await this.driver.networks.forget(id, deadline);
+      if (this.driver.calls.wasCalled(id, this.graceMs)) return false;
+      await this.driver.networks.forget(id, deadline);
+      return true;
     });
   }
 
-  private releaseAddress(poolId: PoolId, address: Ipv4): Promise<void> {
+  private releaseAddress(poolId: PoolId, address: Ipv4): Promise<boolean> {
     return this.write((context) => {
       const pool = context.view.pool(poolId);
       const row = pool && context.view.addressHolder(pool.tenant, address);
@@ -100,14 +113,17 @@ export class ReconcileActions {
     });
   }
 
-  private releasePool(id: PoolId): Promise<void> {
+  private releasePool(id: PoolId): Promise<boolean> {
     return this.write((context) => {
       const pool = context.view.pool(id);
       return pool !== undefined && pool.networkId === undefined ? releasePool(context, id) : [];
     });
   }
 
-  private write(plan: (context: PlanContext) => Ops): Promise<void> {
-    return this.parts.store.transact((context) => ({ ops: plan(context), result: undefined }));
+  private write(plan: (context: PlanContext) => Ops): Promise<boolean> {
+    return this.parts.store.transact((context) => {
+      const ops = plan(context);
+      return { ops, result: ops.length > 0 };
+    });
   }
 }

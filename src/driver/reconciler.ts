@@ -156,18 +156,17 @@ export class Reconciler {
 
   /** Returns how many actions were done; those that failed are added to `problems`. */
   private async perform(actions: readonly Action[], problems: string[]): Promise<number> {
-    let done = 0;
+    const done: Action[] = [];
     const act = async (action: Action): Promise<void> => {
       try {
-        await this.actions.perform(action);
-        done += 1;
+        if (await this.actions.perform(action)) done.push(action);
       } catch (error) {
         problems.push(`${formatAction(action)} failed: ${messageOf(error)}`);
       }
     };
     for (const group of groupsOf(actions)) await inParallel(group, act);
-    if (done > 0) this.options.logger.info(`reconciled ${done} things`, countsOf(actions));
-    return done;
+    if (done.length > 0) this.options.logger.info(`reconciled ${done.length} things`, countsOf(done));
+    return done.length;
   }
 
   private async observe(): Promise<Observation> {

@@ -59,7 +59,7 @@ async function recover(world: DriverWorld): Promise<AgentProcess> {
 }
 
 async function reconcile(agent: AgentProcess): Promise<void> {
-  for (let look = 0; look < 4; look += 1) {
+  for (let look = 0; look < 3; look += 1) {
     const { failed, askedDocker } = await agent.reconciler.run();
     expect({ failed, askedDocker }).toEqual({ failed: 0, askedDocker: true });
     agent.world.clock.advance(GRACE_MS / 2);

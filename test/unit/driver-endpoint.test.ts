@@ -168,6 +168,7 @@ describe('every call may come twice', () => {
     const container = containerIn(networkId, POOL, '10.1.0.5', [publish(8080, 80), publish(0, 443)]);
     const twice = async (method: string, body: object): Promise<void> => {
       const first = await agent.call(method, body);
+      await new Promise((resolve) => setImmediate(resolve)); // what goes on in the background
       const before = [world.leftovers(agent), agent.store.committed.length];
       expect(await agent.call(method, body)).toEqual(first);
       expect([world.leftovers(agent), agent.store.committed.length]).toEqual(before);
@@ -474,10 +475,74 @@ test('the parts of one start: what is called, and in which order', async () => {
   expect(counting.steps).toEqual([
     'directory.transact', // RequestAddress
     'directory.transact', // CreateEndpoint
+    'links.createVeth', // before Join asks for them
+    'switch.addPort',
     'directory.transact', // Join, beside the effects
-    'links.createVeth',
     'switch.addPort',
     'flows.setNetwork', // this process had not told the controller yet
     'flows.addEndpoint', // ProgramExternalConnectivity without ports is nothing
   ]);
+});
+
+describe('veth pair and OVS port are made between CreateEndpoint and Join', () => {
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  let container: Container;
+  const create = () => agent.call('CreateEndpoint', { ...ids(container), Interface: { Address: '10.1.0.5/24' } });
+  const join = () => agent.call('Join', { ...ids(container), SandboxKey: container.sandbox });
+  const made = () => world.host.calls.filter((call) => call.startsWith('links.createVeth')).length;
+  const isConnected = () =>
+    agent.flows.hasEndpoint(container.endpointId) && world.switch.table.has(`dl${short(container)}`);
+
+  beforeEach(() => (container = containerIn(networkId, undefined, '10.1.0.5')));
+
+  test('once', async () => {
+    await create();
+    await settled();
+    expect(world.switch.table.has(`dl${short(container)}`)).toBe(true);
+    expect(agent.flows.hasEndpoint(container.endpointId)).toBe(false);
+    await join();
+    expect(made()).toBe(1);
+    expect(isConnected()).toBe(true);
+  });
+
+  test('Join does again what failed', async () => {
+    world.host.fail('links.createVeth', new DaoliError('internal', 'no memory'));
+    await create();
+    await join();
+    expect(made()).toBe(2);
+    expect(isConnected()).toBe(true);
+  });
+
+  test('Join says what fails twice', async () => {
+    world.switch.addPort = () => Promise.reject(new DaoliError('internal', 'OVS cannot open it'));
+    await create();
+    await expect(join()).rejects.toThrow('OVS cannot open it');
+  });
+
+  test('DeleteEndpoint without Join takes them away', async () => {
+    const empty = world.leftovers(agent);
+    await create();
+    await agent.call('DeleteEndpoint', ids(container));
+    await agent.releaseAddress(POOL, '10.1.0.5');
+    expect(world.leftovers(agent)).toEqual(empty);
+  });
+
+  test('the reconciler leaves them alone', async () => {
+    await create();
+    await settled();
+    await agent.reconciler.run();
+    expect(world.switch.table.size).toBe(1);
+    await join();
+    expect(isConnected()).toBe(true);
+  });
+
+  test('when the reconciler took them away after all, Join makes them again', async () => {
+    await create();
+    await settled();
+    world.clock.advance(120_000);
+    await agent.reconciler.run();
+    expect(world.switch.table.size).toBe(0);
+    await join();
+    expect(isConnected()).toBe(true);
+  });
 });
