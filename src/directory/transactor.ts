@@ -10,6 +10,7 @@
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
 import type { OvsdbError } from '../ovsdb/errors';
+import { KeyedQueue } from '../base/keyed-queue';
 import {
   ClusterError,
   ConnectionLost,
@@ -46,10 +47,17 @@ export interface TransactorParts {
 export const TRANSACTION_TIMEOUT_MS = 5_000;
 /** More lost races than this are none. */
 const MAX_ATTEMPTS = 16;
+/** More of them waiting at the same time are refused. */
+const MAX_LOSERS = 4_096;
 
 class DeadlinePassed extends Error {}
 
+/** The error is that of a lost race. `unknown` was not carried out, as far as can be seen: try again. */
+type Outcome = 'done' | 'unknown' | OvsdbError;
+
 export class Transactor {
+  private readonly losers = new KeyedQueue(MAX_LOSERS);
+
   constructor(private readonly parts: TransactorParts) {}
 
   /** See DirectoryStore.transact. */
@@ -57,13 +65,24 @@ export class Transactor {
     const deadline = this.parts.clock.now() + TRANSACTION_TIMEOUT_MS;
     for (let attempt = 0; ;) {
       await this.synced(deadline);
-      const { ops, result } = plan({ ...this.parts.context(), attempt });
-      const outcome = await this.tryOnce(this.withUuids(ops), deadline);
+      const number = attempt;
+      const once = () => this.planOnce(plan, number, deadline);
+      // Those that lost to one another would lose again if they went on side by side.
+      const { outcome, result } = await (number === 0 ? once() : this.losers.run('losers', once));
       if (outcome === 'done') return result;
       if (outcome === 'unknown') continue;
       attempt += 1;
       if (attempt === MAX_ATTEMPTS) throw asConflict(outcome);
     }
+  }
+
+  private async planOnce<T>(
+    plan: Plan<T>,
+    attempt: number,
+    deadline: number,
+  ): Promise<{ outcome: Outcome; result: T }> {
+    const { ops, result } = plan({ ...this.parts.context(), attempt });
+    return { outcome: await this.tryOnce(this.withUuids(ops), deadline), result };
   }
 
   /** See DirectoryStore.commit. */
@@ -78,8 +97,8 @@ export class Transactor {
     }
   }
 
-  /** Sends once: done, unknown and to be tried again, or the error of a lost race. Throws everything else. */
-  private async tryOnce(ops: Ops, deadline: number): Promise<'done' | 'unknown' | OvsdbError> {
+  /** Sends once. Throws what is neither a lost race nor an unknown outcome. */
+  private async tryOnce(ops: Ops, deadline: number): Promise<Outcome> {
     if (ops.length === 0) return 'done';
     const abort = new AbortController();
     try {

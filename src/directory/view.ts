@@ -56,11 +56,6 @@ export interface DirectoryView {
   publishedPorts(): Iterable<{ readonly port: PublishedPortRow; readonly endpoint: EndpointRow }>;
 }
 
-/** The endpoints of one container, all of them on `host`. */
-export function endpointsOfContainer(view: DirectoryView, host: string, containerId: string): EndpointRow[] {
-  return [...view.endpointsOn(host)].filter((endpoint) => endpoint.containerId === containerId);
-}
-
 /** What an address is: `reserved` if it was requested for an endpoint that is not there (yet, or any more). */
 export function addressState(view: DirectoryView, row: AddressRow): 'gateway' | 'auxiliary' | 'reserved' | 'bound' {
   if (row.use !== 'endpoint') return row.use;

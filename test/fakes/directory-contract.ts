@@ -249,6 +249,12 @@ export function directoryContract(open: () => Promise<TestCluster>): void {
       expect(await cluster.rowCount('Pool')).toBe(1);
     });
 
+    test('fifty pools of one tenant at the same moment all come to be', async () => {
+      const cidrs = Array.from({ length: 50 }, (_, n) => parseCidr(`10.2.${n}.0/24`));
+      await Promise.all(cidrs.map((cidr) => run(store, (c) => networks.insertPool(c, { tenant: 'red', cidr }))));
+      expect([...store.view.poolsOfTenant('red')]).toHaveLength(50);
+    });
+
     test('fifty endpoints at the same moment all get numbers of their own', async () => {
       await run(store, (c) => networks.insertNetwork(c, { ...network, ...ownPools }));
       await Promise.all(Array.from({ length: 50 }, (_, n) => addNth(store, n)));

@@ -242,6 +242,6 @@ test('no address is given twice, what is in use stays, and what was released com
       }
       await end(world);
     }),
-    { numRuns: 100 },
+    { numRuns: 60 },
   );
 }, 60_000);
