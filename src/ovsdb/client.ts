@@ -7,12 +7,13 @@
 import { EventEmitter } from 'node:events';
 import { Connection, CONNECTION_DEFAULTS, type ReplyHandler, type TlsOptions } from './connection';
 import type { OvsdbError } from './errors';
-import { ConnectionLost, errorFromWire, InvalidValue, NotConnected, ProtocolError } from './errors';
+import { ConnectionLost, InvalidValue, NotConnected, ProtocolError } from './errors';
 import { Locks, type LockRequest, type SendLock } from './locks';
 import { Monitor, type MonitoredTables, type MonitorListener } from './monitor';
-import { isUuid, type Operation, type OperationResult } from './notation';
+import type { Operation, OperationResult } from './notation';
 import { parseRemote, RemoteRotation, type BackoffOptions } from './remotes';
-import { decodeRow, encodeOperation, tableOf } from './rows';
+import { decodeResults } from './results';
+import { encodeOperation } from './rows';
 import { SchemaParser, type DatabaseSchema } from './schema';
 import { Session, type SessionState } from './session';
 import { systemClock, type Clock, type Random } from './timing';
@@ -150,7 +151,7 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
       const id = connection.request('transact', params, (error, results) => {
         signal?.removeEventListener('abort', cancel);
         if (error) reject(error);
-        else settle(() => decodeResults(schema, operations, results), resolve, reject);
+        else settle(resolve, reject, () => decodeResults(schema, operations, results));
       });
       signal?.addEventListener('abort', cancel, { once: true });
     });
@@ -316,39 +317,10 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
   }
 }
 
-function settle<T>(make: () => T, resolve: (value: T) => void, reject: (error: Error) => void): void {
+function settle<T>(resolve: (value: T) => void, reject: (error: unknown) => void, make: () => T): void {
   try {
     resolve(make());
   } catch (error) {
-    reject(error instanceof Error ? error : new ProtocolError(String(error)));
+    reject(error);
   }
-}
-
-/** The results by operation. Throws the error of the operation, or of the commit (one more element), that failed. */
-function decodeResults(schema: DatabaseSchema, operations: readonly Operation[], results: unknown): OperationResult[] {
-  if (!Array.isArray(results)) throw new ProtocolError('the answer to a transaction is no array');
-  results.forEach((result: unknown, index) => {
-    if (typeof result !== 'object' || result === null || !('error' in result) || result.error === null) return;
-    throw errorFromWire(result, { index, what: describe(operations[index]) });
-  });
-  if (results.length !== operations.length) throw new ProtocolError('a transaction with too few or too many results');
-  return operations.map((operation, index) => decodeResult(schema, operation, results[index]));
-}
-
-function describe(operation: Operation | undefined): string {
-  if (operation === undefined) return 'commit';
-  return 'table' in operation ? `${operation.op} ${operation.table}` : operation.op;
-}
-
-function decodeResult(schema: DatabaseSchema, operation: Operation, json: unknown): OperationResult {
-  const { uuid, count, rows } = (json ?? {}) as { uuid?: unknown; count?: unknown; rows?: unknown };
-  if (operation.op === 'insert') {
-    const id: unknown = Array.isArray(uuid) ? uuid[1] : undefined;
-    if (!isUuid(id)) throw new ProtocolError('an insert without its uuid');
-    return { uuid: id };
-  }
-  if (operation.op === 'select' && Array.isArray(rows)) {
-    return { rows: rows.map((row) => decodeRow(tableOf(schema, operation.table), row)) };
-  }
-  return typeof count === 'number' ? { count } : {};
 }

@@ -29,6 +29,7 @@ export class OvsDatabase {
   /** For its events; see ClientEvents. */
   readonly client: OvsdbClient;
   readonly replica: Replica<OvsTables>;
+  private isStopped = false;
   private readonly waiters = new Map<string, Set<() => void>>();
 
   constructor(private readonly options: OvsDatabaseOptions) {
@@ -40,12 +41,14 @@ export class OvsDatabase {
 
   /** Idempotent. */
   start(): void {
+    this.isStopped = false;
     this.replica.start();
     this.client.start();
   }
 
-  /** Idempotent. Waits that are under way end at their deadlines. */
+  /** Idempotent. Transactions that are under way reject; waits for ovs-vswitchd end at their deadlines. */
   stop(): void {
+    this.isStopped = true;
     this.client.stop();
   }
 
@@ -64,7 +67,10 @@ export class OvsDatabase {
   /** Resolves when the replica follows the database and transactions can be sent. Throws `unavailable`. */
   async whenReady(deadline: number): Promise<void> {
     if (this.replica.synced && this.client.state === 'monitoring') return;
-    const ready = Promise.all([this.client.whenReady(), this.replica.whenSynced()]);
+    if (this.isStopped) throw this.noAnswer();
+    const ready = Promise.all([this.client.whenReady(), this.replica.whenSynced()]).catch(() => {
+      throw this.noAnswer(); // stopped meanwhile
+    });
     await this.before(deadline, ready, () => this.noAnswer());
   }
 

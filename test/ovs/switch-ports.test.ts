@@ -184,3 +184,15 @@ test('a frozen ovsdb-server does not hold a call beyond its deadline', async () 
     other.stop();
   }
 });
+
+test('what is under way when the switch is stopped rejects at once', async () => {
+  ovs.ovsdb.daemon().signal('SIGSTOP');
+  const started = performance.now();
+  const added = ovsSwitch.addPort({ name: 'p1', externalIds });
+  const refused = expect(added).rejects.toMatchObject({ code: 'unavailable' });
+  ovsSwitch.stop();
+  await refused;
+  await expect(ovsSwitch.removePort('p1')).rejects.toMatchObject({ code: 'unavailable' });
+  ovs.ovsdb.daemon().signal('SIGCONT');
+  expect(performance.now() - started).toBeLessThan(4_000);
+});
