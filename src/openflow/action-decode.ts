@@ -51,7 +51,7 @@ function decodeOutput(buffer: Buffer, at: number): Action {
 
 function decodeSetField(buffer: Buffer, at: number, end: number): Action | undefined {
   const row = at + 4 <= end ? rowOfHeader(u32(buffer, at)) : undefined;
-  if (row === undefined || (u32(buffer, at) | 0x1ff) !== (row.oxm | 0x1ff) >>> 0) return undefined;
+  if (row === undefined) return undefined;
   fieldEnd(buffer, at, end);
   const value = decodeValue(buffer, at, row);
   if (typeof value !== 'object') return { type: 'setField', field: row.field, value };

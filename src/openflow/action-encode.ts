@@ -92,15 +92,16 @@ function encodeSetField(writer: MessageWriter, action: SetFieldAction, start: nu
     encodeField(writer, FIELDS[field], value);
   } else {
     experimenter(writer, NXAST.REG_LOAD2, 0);
-    encodeField(writer, FIELDS[field], { value, mask } as Masked<number> | Masked<bigint>);
+    // OVS lists this action with the NXM header, so that is how it is written.
+    encodeField(writer, FIELDS[field], { value, mask } as Masked<number> | Masked<bigint>, FIELDS[field].nxm);
   }
   endAction(writer, start);
 }
 
 function encodeResubmit(writer: MessageWriter, action: ResubmitAction): void {
-  experimenter(writer, action.table === undefined ? NXAST.RESUBMIT : NXAST.RESUBMIT_TABLE, 16);
+  experimenter(writer, NXAST.RESUBMIT_TABLE, 16);
   writer.u16(action.inPort ?? IN_PORT_16);
-  writer.u8(action.table ?? (action.inPort === undefined ? SAME_TABLE : 0));
+  writer.u8(action.table ?? SAME_TABLE);
   writer.zeros(3);
 }
 
@@ -110,7 +111,9 @@ function encodeController(writer: MessageWriter, action: ControllerAction, start
   if (action.maxLen !== undefined && action.maxLen !== 0xffff) property16(writer, NXAC2PT.MAX_LEN, action.maxLen);
   if (action.controllerId) property16(writer, NXAC2PT.CONTROLLER_ID, action.controllerId);
   if (action.reason !== undefined && action.reason !== OFPR.ACTION) {
-    property16(writer, NXAC2PT.REASON, action.reason << 8);
+    // One byte, so its length is 5, and three of padding.
+    writer.u32((NXAC2PT.REASON << 16) | 5);
+    writer.u32(action.reason << 24);
   }
   if (action.userdata !== undefined && action.userdata.length > 0) {
     const property = writer.position;
@@ -130,7 +133,7 @@ function encodeController(writer: MessageWriter, action: ControllerAction, start
   endAction(writer, start);
 }
 
-/** A property of two bytes, or of one in its upper half. */
+/** A property of two bytes, padded with two. */
 function property16(writer: MessageWriter, type: number, value: number): void {
   writer.u32((type << 16) | 8);
   writer.u16(value);

@@ -45,7 +45,7 @@ export interface LoadAction {
 export interface DecTtlAction {
   readonly type: 'decTtl';
 }
-/** NXAST_RESUBMIT_TABLE (or NXAST_RESUBMIT without a table): looks up again, as from `inPort`, in `table`. */
+/** NXAST_RESUBMIT_TABLE: looks up again, as from `inPort`, in `table`; each stays as it is where absent. */
 export interface ResubmitAction {
   readonly type: 'resubmit';
   readonly inPort?: PortNo;

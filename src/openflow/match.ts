@@ -42,14 +42,14 @@ function encodeValue(writer: MessageWriter, row: FieldRow, value: number | bigin
   else throw new RangeError(`${row.field} is a bigint, not a number`);
 }
 
-/** Appends one OXM TLV. */
-export function encodeField(writer: MessageWriter, row: FieldRow, value: MatchValue): void {
+/** Appends one TLV, with its OXM header unless told to take the field's NXM header. */
+export function encodeField(writer: MessageWriter, row: FieldRow, value: MatchValue, header = row.oxm): void {
   if (typeof value === 'object') {
-    writer.u32(row.oxm + row.bytes + OXM_HAS_MASK);
+    writer.u32(header + row.bytes + OXM_HAS_MASK);
     encodeValue(writer, row, value.value);
     encodeValue(writer, row, value.mask);
   } else {
-    writer.u32(row.oxm);
+    writer.u32(header);
     encodeValue(writer, row, value);
   }
 }

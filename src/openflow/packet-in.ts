@@ -82,15 +82,15 @@ export function encodePacketIn2(writer: MessageWriter, xid: number, packetIn: Pa
   const start = beginNicira(writer, xid, NXT.PACKET_IN2);
   property(writer, NXPINT.PACKET, () => writer.copy(data));
   if (packetIn.fullLength !== data.length) property(writer, NXPINT.FULL_LEN, () => writer.u32(packetIn.fullLength));
-  property(writer, NXPINT.TABLE_ID, () => writer.u32(packetIn.tableId << 24));
+  property(writer, NXPINT.TABLE_ID, () => writer.u8(packetIn.tableId));
   property(writer, NXPINT.COOKIE, () => {
     writer.u32(0);
     writer.u64(packetIn.cookie);
   });
-  property(writer, NXPINT.REASON, () => writer.u32(packetIn.reason << 24));
+  property(writer, NXPINT.REASON, () => writer.u8(packetIn.reason));
   property(writer, NXPINT.METADATA, () => encodeFields(writer, packetIn.fields));
-  if (userdata !== undefined) property(writer, NXPINT.USERDATA, () => writer.copy(userdata));
   if (continuation !== undefined) property(writer, NXPINT.CONTINUATION, () => writer.copy(continuation));
+  if (userdata !== undefined) property(writer, NXPINT.USERDATA, () => writer.copy(userdata));
   writer.end(start);
 }
 
