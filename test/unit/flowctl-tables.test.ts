@@ -121,37 +121,56 @@ describe('EndpointIndex', () => {
 });
 
 describe('RouteTable', () => {
-  function connect(routes: RouteTable, a: number, b: number): void {
-    routes.set(a, b, 1);
-    routes.set(b, a, 1);
-  }
+  const limits = { perEndpoint: 9, total: 100 };
 
-  test('an endpoint has its fill at its cap, and has room again when a route ends', () => {
-    const routes = new RouteTable({ perEndpoint: 2, total: 100 });
-    connect(routes, 1, 2);
-    connect(routes, 1, 3);
-    expect(routes.fits(1, 4)).toBe(false);
-    expect(routes.fits(4, 1)).toBe(false);
-    expect(routes.fits(2, 3)).toBe(true);
-    routes.delete(1, 2);
-    expect(routes.fits(1, 4)).toBe(true);
+  test('an endpoint has its fill at its cap, and has room again when both directions are gone', () => {
+    const routes = new RouteTable({ ...limits, perEndpoint: 2 });
+    expect([routes.claim(1, 2, 5), routes.claim(3, 1, 5)]).toEqual([true, true]);
+    expect([routes.claim(1, 4, 5), routes.claim(4, 1, 5), routes.claim(2, 3, 5)]).toEqual([false, false, true]);
+    expect([routes.delete(1, 2), routes.claim(1, 4, 5)]).toEqual([true, false]);
+    expect([routes.delete(2, 1), routes.claim(1, 4, 5)]).toEqual([true, true]);
   });
 
   test('the datapath has its fill too, and the outside is nobody whose fill counts', () => {
-    const routes = new RouteTable({ perEndpoint: 9, total: 4 });
-    for (const slot of [1, 2]) connect(routes, slot, OUTSIDE);
-    expect(routes.fits(3, OUTSIDE)).toBe(false);
-    expect(routes.size).toBe(4);
+    const routes = new RouteTable({ perEndpoint: 1, total: 2 });
+    expect([1, 2, 3].map((slot) => routes.claim(slot, OUTSIDE, 5))).toEqual([true, true, false]);
+    expect(routes.size).toBe(2);
+  });
+
+  test('both directions are entered at once, and need not be again in the same tick unless one ended', () => {
+    const routes = new RouteTable(limits);
+    expect([routes.claim(1, 2, 5), routes.claim(2, 1, 5), routes.claim(2, 1, 6)]).toEqual([true, undefined, true]);
+    expect([routes.has(1, 2), routes.has(2, 1), routes.has(1, 3)]).toEqual([true, true, false]);
+    routes.delete(2, 1);
+    expect([routes.has(1, 2), routes.has(2, 1), routes.claim(1, 2, 6)]).toEqual([true, false, true]);
+  });
+
+  test('a route that was entered anew is not forgotten for the end of the one before', () => {
+    const routes = new RouteTable(limits);
+    routes.claim(1, 2, 50);
+    expect([routes.delete(1, 2, 50), routes.delete(1, 2, 51), routes.delete(1, 2)]).toEqual([false, true, false]);
+  });
+
+  test('routes that the datapath was seen to have are entered one by one', () => {
+    const routes = new RouteTable({ perEndpoint: 1, total: 1 });
+    routes.set(2, 1, 7);
+    routes.set(1, 3, 7);
+    const seen: number[][] = [];
+    routes.forEach((from, to, ticks) => seen.push([from, to, ticks]));
+    expect(seen.sort()).toEqual([
+      [1, 3, 7],
+      [2, 1, 7],
+    ]);
   });
 
   test('an endpoint that leaves takes its routes along, both ways', () => {
-    const routes = new RouteTable({ perEndpoint: 9, total: 100 });
-    for (const peer of [2, 3, OUTSIDE]) connect(routes, 1, peer);
-    routes.set(2, 3, 1);
+    const routes = new RouteTable(limits);
+    for (const peer of [2, 3, OUTSIDE]) routes.claim(1, peer, 5);
+    routes.claim(2, 3, 5);
     routes.deleteSlot(1);
-    const left: number[][] = [];
-    routes.forEach((source, destination) => left.push([source, destination]));
-    expect(left).toEqual([[2, 3]]);
+    expect([routes.size, routes.has(2, 3), routes.has(3, 2), routes.has(OUTSIDE, 1)]).toEqual([1, true, true, false]);
+    routes.deleteSlot(OUTSIDE);
+    expect(routes.size).toBe(1);
   });
 });
 
