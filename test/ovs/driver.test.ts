@@ -39,7 +39,13 @@ let agent: TestAgent;
 /** What the agent is made of, with a life of its own: it can be killed and made again beside the same daemons. */
 class TestAgent {
   readonly directory = new Directory({ remotes: [database.remote], host: 'host1', locatorRange, logger: silentLogger });
-  readonly controller = new Controller({ ...world, path: join(ovs.rundir, 'of.sock') });
+  private connected = () => {};
+  private readonly datapath = new Promise<void>((resolve) => (this.connected = resolve));
+  readonly controller = new Controller({
+    ...world,
+    path: join(ovs.rundir, 'of.sock'),
+    onConnected: () => this.connected(),
+  });
   readonly ports = new RecordingHost().ports; // sockets die with their process
   readonly socket = join(folder, 'plugin.sock');
   switch!: Switch;
@@ -85,6 +91,7 @@ class TestAgent {
     this.server = new PluginServer({ ...world, paths: [this.socket], handlers });
     this.reconciler = new Reconciler({ ...world, driver: this.driver, parts, docker, graceMs: 0 });
     await this.server.start();
+    await this.datapath;
     return this;
   }
 
