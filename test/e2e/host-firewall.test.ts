@@ -234,7 +234,7 @@ describe.each<IptablesFlavour>(['iptables-nft', 'iptables-legacy'])('with FORWAR
       const before = stage.agent.logs.length;
       host.run(command);
       if (what === 'everything') stage.playDocker(iptables);
-      await until(() => stage.agent.logs.length > before, 1500);
+      await until(() => stage.agent.logs.length > before, 5000);
       expect([what, await probe(client, 'tcp', '192.0.2.2', 8080)]).toEqual([what, 'a 192.0.2.9']);
     }
   });

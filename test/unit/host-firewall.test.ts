@@ -18,15 +18,17 @@ function endpoint(endpointId: string, hostPort: number): PublishedEndpoint {
   };
 }
 
-/** A kernel with a table: nft's listing is a number that every transaction and every stranger changes. */
+/** A kernel with a table of two parts: rules, and elements that are listed as they were last sent. */
 class Kernel {
-  listing = 0;
+  rules = 'chain forward { }';
+  elements = '';
   refuse: ((command: string) => boolean) | undefined;
   forward = '';
   readonly script: Script = (command) => {
     if (this.refuse?.(command) === true) return { status: 1, stderr: 'Error: Could not process rule\n' };
-    if (command.startsWith('nft -f')) this.listing += 1;
-    if (command.includes('nft -s list')) return { stdout: `table ${this.listing}` };
+    if (command.includes('delete table'))
+      this.elements = command.match(/(set|map) \w+ \{[^{}]*\{[^{}]*\}/g)?.join(' } ') ?? '';
+    if (command.includes('nft -s list')) return { stdout: `${this.elements} } ${this.rules}` };
     return command.includes('iptables-nft -w 2 -S') ? { stdout: this.forward } : undefined;
   };
   readonly runner = new ScriptedRunner(this.script);
@@ -55,9 +57,9 @@ test('a change that nft refuses is followed by the whole table', async () => {
   const { count } = kernel;
   await kernel.firewall.publish(endpoint('more', 8081));
   const [change, table] = kernel.since(count);
-  expect(change).toContain('add element inet daolinet published { tcp . 8081 : 100.64.7.2 . 80 }');
+  expect(change).toContain('add element inet daolinet published { 6 . 8081 : 100.64.7.2 . 80 }');
   expect(table).toContain('delete table inet daolinet');
-  expect(table).toContain('tcp . 8080 : 100.64.7.2 . 80, tcp . 8081 : 100.64.7.2 . 80');
+  expect(table).toContain('6 . 8080 : 100.64.7.2 . 80, 6 . 8081 : 100.64.7.2 . 80');
 });
 
 test('a port that cannot be published leaves the books as they were', async () => {
@@ -81,17 +83,19 @@ test('publishing the same again sends nothing; withdrawing ends its connections'
   await kernel.firewall.publish(endpoint('web', 8080));
   expect(kernel.since(count)).toEqual([]);
   await kernel.firewall.withdraw('web');
-  expect(kernel.since(count)[0]).toContain('delete element inet daolinet published { tcp . 8080 }');
+  expect(kernel.since(count)[0]).toContain('delete element inet daolinet published { 6 . 8080 }');
   expect(kernel.since(count)[1]).toBe('conntrack -D --reply-src 100.64.7.2 >/dev/null');
 });
 
 test('repair finds what is gone and puts everything back; nothing otherwise', async () => {
   expect(await kernel.firewall.repair()).toBe(0);
-  kernel.listing += 1;
+  kernel.elements = kernel.elements.replace('6 . 8080', 'tcp . 8081');
   const { count } = kernel;
   expect(await kernel.firewall.repair()).toBe(1);
-  expect(kernel.since(count).join('\n')).toContain('tcp . 8080 : 100.64.7.2 . 80');
+  expect(kernel.since(count).join('\n')).toContain('6 . 8080 : 100.64.7.2 . 80');
   expect(await kernel.firewall.repair()).toBe(0);
+  kernel.rules = 'chain forward { drop }';
+  expect(await kernel.firewall.repair()).toBe(1);
   kernel.refuse = (command) => command === 'nft -s list table inet daolinet';
   expect(await kernel.firewall.repair()).toBe(1);
 });

@@ -32,7 +32,7 @@ for (const port of ports.map(Number)) {
 const CLIENT = `
 const [protocol, host, port] = process.argv.slice(1);
 const end = (text) => { console.log(text); process.exit(); };
-setTimeout(end, 700, 'timeout');
+setTimeout(end, 1500, 'timeout');
 if (protocol === 'tcp') {
   const socket = require('net').connect({ host, port });
   socket.on('data', (data) => end(String(data))).on('error', (e) => end(e.code)).on('end', () => end('closed'));
