@@ -1,6 +1,7 @@
 // What our handlers take of one container start: RequestAddress, CreateEndpoint and Join, as Docker calls them over HTTP,
 // on everything real: ovsdb-servers, ovs-vswitchd (userspace datapath), kernel links, controller. Beside it, in the same
-// run, a stub that answers the same three calls at once: what HTTP and Node cost by themselves.
+// run, a stub that answers the same three calls at once: what HTTP and Node cost by themselves. Docker makes the container's
+// namespace between CreateEndpoint and Join, and our handlers work on meanwhile: measured with and without such a pause.
 // Needs root. Runs in a network namespace of its own, so it touches nothing of the machine.
 
 import { spawnSync } from 'node:child_process';
@@ -29,6 +30,7 @@ const INSIDE = 'DAOLI_BENCH_INSIDE';
 const STARTS = 200;
 const WARM_UP = 20;
 const AT_ONCE = 100;
+const PAUSE_MS = 10;
 const SCHEMA = 'src/directory/directory.ovsschema';
 const locatorRange = parseCidr('100.64.0.0/10');
 
@@ -65,7 +67,9 @@ interface Started {
 
 const newId = (): string => (randomUUID() + randomUUID()).replaceAll('-', '');
 
-async function startOne(call: Call, networkId: string, poolId: string): Promise<Started> {
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function startOne(call: Call, networkId: string, poolId: string, pauseMs = 0): Promise<Started> {
   const ids = { NetworkID: networkId, EndpointID: newId() };
   const mac = `02:42:${randomBytes(4)
     .toString('hex')
@@ -77,9 +81,11 @@ async function startOne(call: Call, networkId: string, poolId: string): Promise<
   const Interface = { Address, AddressIPv6: '', MacAddress: mac };
   await call('NetworkDriver.CreateEndpoint', { ...ids, Interface, Options: {} });
   times.push(performance.now());
+  if (pauseMs > 0) await pause(pauseMs);
+  const join = performance.now();
   await call('NetworkDriver.Join', { ...ids, SandboxKey: `/run/docker/netns/${ids.EndpointID.slice(0, 12)}` });
-  times.push(performance.now());
-  const parts = times.slice(1).map((time, index) => time - (times[index] as number));
+  const [begin = 0, requested = 0, created = 0] = times;
+  const parts = [requested - begin, created - requested, performance.now() - join];
   return { ids, address: String(Address).split('/')[0] ?? '', parts };
 }
 
@@ -199,15 +205,20 @@ async function measure(folder: string): Promise<object> {
   try {
     const { networkId, poolId } = await createNetwork(ours.call);
     const started: Started[] = [];
+    const paused: Started[] = [];
     const stopped: number[] = [];
     const stubbed: number[] = [];
     for (let index = 0; index < WARM_UP + STARTS; index += 1) {
       const one = await startOne(ours.call, networkId, poolId);
-      const other = await startOne(floor.call, networkId, poolId);
       const stopMs = await stopOne(ours.call, poolId, one);
       await agent.idle(); // links are deleted in the background, and would be in the next one's way
+      const other = await startOne(floor.call, networkId, poolId);
+      const third = await startOne(ours.call, networkId, poolId, PAUSE_MS);
+      await stopOne(ours.call, poolId, third);
+      await agent.idle();
       if (index < WARM_UP) continue;
       started.push(one);
+      paused.push(third);
       stopped.push(stopMs);
       stubbed.push(sum(other.parts));
     }
@@ -221,6 +232,8 @@ async function measure(folder: string): Promise<object> {
       '  RequestAddress': summary(started.map(({ parts }) => parts[0] ?? NaN)),
       '  CreateEndpoint': summary(started.map(({ parts }) => parts[1] ?? NaN)),
       '  Join': summary(started.map(({ parts }) => parts[2] ?? NaN)),
+      [`the same, ${PAUSE_MS} ms between CreateEndpoint and Join`]: summary(paused.map(({ parts }) => sum(parts))),
+      '  Join after that': summary(paused.map(({ parts }) => parts[2] ?? NaN)),
       'the stub': summary(stubbed),
       'container stop, our handlers': summary(stopped),
       [`${AT_ONCE} starts at once, each`]: summary(all.map(({ parts }) => sum(parts))),
