@@ -132,7 +132,8 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
 
   /** Resolves when the client is ready, with the schema. Rejects only when it is stopped. */
   whenReady(): Promise<DatabaseSchema> {
-    if (this.currentState === 'monitoring' && this.currentSchema) return Promise.resolve(this.currentSchema);
+    if (this.currentState === 'monitoring' && this.live && this.currentSchema)
+      return Promise.resolve(this.currentSchema);
     return new Promise((resolve, reject) => this.readyWaiters.push({ resolve, reject }));
   }
 
@@ -312,8 +313,10 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
     const { readyAt } = live;
     if (readyAt !== undefined && this.clock.now() - readyAt >= this.backoff.minMs) this.rotation.succeeded();
     this.locks.handleLost();
+    const state = this.currentState;
     this.tell('disconnected', live.remote, error);
-    if (this.currentState !== 'stopped') this.tryNext();
+    // A listener may have stopped the client, or even started it again.
+    if (state !== 'stopped' && this.currentState === state && this.live === undefined) this.tryNext();
   }
 }
 

@@ -77,6 +77,25 @@ test('the states are those of ovsdb-cs, in their order', async () => {
   await expect(client.transact([])).rejects.toThrow(errors.NotConnected);
 });
 
+test('a listener may stop and start the client, and waits for the next connection', async () => {
+  const client = clientOf();
+  client.start();
+  await client.whenReady();
+  const again = new Promise((resolve) => {
+    client.once('disconnected', () => {
+      client.stop();
+      client.start();
+      void client
+        .whenReady()
+        .then(() => client.request('echo', [7]))
+        .then(resolve);
+    });
+  });
+  lastPeer().socket.destroy();
+  expect(await again).toEqual([7]);
+  expect(server.peers).toHaveLength(2);
+});
+
 test('whenReady rejects when the client is stopped', async () => {
   const client = clientOf({ remotes: ['unix:/nowhere'] });
   client.start();
