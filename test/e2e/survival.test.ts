@@ -1,0 +1,211 @@
+// What a running container notices when a part of DaoliNet, Open vSwitch or Docker dies and comes back: nothing, beside
+// new routes that wait while the part is away. And that nothing is left over afterwards.
+
+import { PLUGIN, REMOTE_PLUGIN, startHost, waitFor, type Host } from './host';
+
+jest.setTimeout(300_000);
+
+let host: Host;
+
+beforeAll(async () => {
+  host = await startHost({ settings: { DAOLINET_IDLE_TIMEOUT: '2' } });
+  await host.docker('network', 'create', '-d', 'daolinet', 'web');
+  await host.docker(
+    'network',
+    'create',
+    '-d',
+    'daolinet',
+    '--ipam-driver',
+    'daolinet',
+    '--ipam-opt',
+    'tenant=red',
+    '--subnet',
+    '10.1.0.0/24',
+    'red',
+  );
+  for (const name of ['w1', 'w2']) await run(name, 'web');
+  for (const name of ['r1', 'r2']) await run(name, 'red');
+});
+
+afterAll(async () => {
+  await host?.stop();
+});
+
+function run(name: string, network: string, ...options: string[]): Promise<string> {
+  return host.docker(
+    'run',
+    '-d',
+    '--name',
+    name,
+    '--network',
+    network,
+    '--restart',
+    'always',
+    ...options,
+    'busybox',
+    'sleep',
+    '100000',
+  );
+}
+
+async function reaches(from: string, to: string): Promise<boolean> {
+  const { code } = await host.tryDocker('exec', from, 'ping', '-c', '1', '-W', '1', to);
+  return code === 0;
+}
+
+/** Both pairs talk, at once or as soon as the part that was away is back. */
+async function everybodyTalks(): Promise<void> {
+  for (const [from, to] of [
+    ['w1', 'w2'],
+    ['r1', 'r2'],
+    ['w2', 'w1'],
+  ] as const) {
+    await waitFor(`${from} to reach ${to}`, () => reaches(from, to), 20_000);
+  }
+}
+
+/** Interfaces, OVS ports and rows of ours: what a leak would show in. */
+async function inventory() {
+  const lines = async (command: string) => (await host.exec('sh', ['-c', command])).split('\n').filter(Boolean).length;
+  const api = async (path: string) =>
+    (
+      JSON.parse(
+        await host.exec('curl', ['-s', '--unix-socket', '/run/daolinet/api.sock', `http://agent${path}`]),
+      ) as unknown[]
+    ).length;
+  return {
+    links: await lines("ls /sys/class/net | grep '^d[lc]' || true"),
+    ovsPorts: await lines('ovs-vsctl list-ports br-int'),
+    endpoints: await api('/v1/endpoints'),
+    networks: await api('/v1/networks'),
+    ports: await api('/v1/ports'),
+  };
+}
+
+async function agentReady(): Promise<void> {
+  await waitFor(
+    'the agent to be ready',
+    async () => {
+      const { stdout } = await host.tryExec('curl', [
+        '-s',
+        '--unix-socket',
+        '/run/daolinet/api.sock',
+        'http://agent/v1/status',
+      ]);
+      return stdout.includes('"state":"ready"');
+    },
+    30_000,
+  );
+}
+
+async function settled(expected: object): Promise<void> {
+  await agentReady();
+  await waitFor(
+    'what is there to be what should be',
+    async () => {
+      const now = await inventory();
+      return JSON.stringify(now) === JSON.stringify(expected);
+    },
+    20_000,
+  ).catch(async (error: unknown) => {
+    expect(await inventory()).toEqual(expected);
+    throw error;
+  });
+}
+
+test('before any fault, everybody talks', async () => {
+  await everybodyTalks();
+  expect(await inventory()).toEqual({ links: 4, ovsPorts: 5, endpoints: 4, networks: 2, ports: 0 });
+});
+
+test('a ping that runs while the agent is killed with SIGKILL loses nothing', async () => {
+  const ping = host.background(['docker', 'exec', 'w1', 'ping', '-c', '20', '-i', '0.2', '-W', '2', 'w2']);
+  await waitFor('the first answers', () => ping.text().includes('seq=2'));
+  await host.killAgent('SIGKILL');
+  await ping.ended;
+  expect(ping.text()).toContain('20 packets transmitted, 20 packets received');
+});
+
+test.each<[string, () => Promise<unknown>]>([
+  ['the agent is killed', () => host.killAgent('SIGKILL')],
+  [
+    'the plugin is disabled and enabled',
+    async () => {
+      await host.docker('plugin', 'disable', '-f', PLUGIN);
+      await host.docker('plugin', 'enable', PLUGIN);
+    },
+  ],
+  [
+    'the plugin is upgraded',
+    async () => {
+      await host.docker('plugin', 'disable', '-f', PLUGIN);
+      await host.docker('plugin', 'upgrade', '--grant-all-permissions', '--skip-remote-check', PLUGIN, REMOTE_PLUGIN);
+      await host.docker('plugin', 'enable', PLUGIN);
+    },
+  ],
+  ['ovsdb-server is killed', () => host.restartOvsdb('SIGKILL')],
+  ['ovs-vswitchd is killed', () => host.restartVswitchd('SIGKILL')],
+  ['dockerd restarts with live-restore', () => host.restartDockerd({ liveRestore: true })],
+  ['dockerd restarts without live-restore', () => host.restartDockerd({ liveRestore: false })],
+  ['dockerd is killed', () => host.restartDockerd({ signal: 'SIGKILL' })],
+])('%s: the same containers talk, and nothing leaks', async (_what, fault) => {
+  await fault();
+  await everybodyTalks();
+  await settled({ links: 4, ovsPorts: 5, endpoints: 4, networks: 2, ports: 0 });
+});
+
+test('the host is rebooted: containers with a restart policy come back on the same networks', async () => {
+  await host.reboot();
+  await waitFor(
+    'containers',
+    async () => (await host.docker('ps', '-q')).split('\n').filter(Boolean).length === 4,
+    60_000,
+  );
+  await everybodyTalks();
+  await settled({ links: 4, ovsPorts: 5, endpoints: 4, networks: 2, ports: 0 });
+});
+
+test('100 containers come and go with faults in between: nothing is left over', async () => {
+  const before = await inventory();
+  const batch = async (start: number) => {
+    const names = Array.from({ length: 10 }, (_, index) => `churn${start + index}`);
+    await Promise.all(
+      names.map((name, index) =>
+        host.docker(
+          'run',
+          '-d',
+          '--name',
+          name,
+          '--network',
+          index % 2 === 0 ? 'web' : 'red',
+          'busybox',
+          'sleep',
+          '1000',
+        ),
+      ),
+    );
+    return names;
+  };
+  for (let start = 0; start < 100; start += 10) {
+    const names = await batch(start);
+    if (start === 20) await host.killAgent('SIGKILL');
+    if (start === 40) await host.restartVswitchd('SIGKILL');
+    if (start === 60) await host.restartOvsdb('SIGKILL');
+    const removal = host.docker('rm', '-f', ...names);
+    if (start === 80) await host.killAgent('SIGKILL');
+    await removal;
+  }
+  await settled(before);
+  await everybodyTalks();
+});
+
+test('after all that, an idle network holds no route', async () => {
+  await waitFor(
+    'the routes to go',
+    async () => {
+      const flows = await host.ovs('ovs-ofctl', '-O', 'OpenFlow14', 'dump-flows', 'br-int');
+      return !flows.includes('idle_timeout');
+    },
+    15_000,
+  );
+});
