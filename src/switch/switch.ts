@@ -100,10 +100,13 @@ export class Switch {
       const deadline = this.deadline();
       const { isNew, configuration } = await this.database.whileConnected(deadline, () => this.transactBridge());
       await this.database.whenConfigured(configuration, deadline);
-      if (portRows(this.database.replica, this.options.bridge)?.interface.ofport !== undefined) return;
-      if (isNew) await this.removeBridge(deadline);
       const { bridge, datapathType } = this.options;
-      const text = `OVS cannot make bridge ${bridge} with datapath type ${datapathType}: see the log of ovs-vswitchd`;
+      const local = portRows(this.database.replica, bridge)?.interface;
+      if (local?.ofport !== undefined && local.ofport > 0) return;
+      if (isNew) await this.removeBridge(deadline);
+      // For a datapath that it cannot open OVS says nothing in the database.
+      const reason = local?.error ?? 'see the log of ovs-vswitchd';
+      const text = `OVS cannot make bridge ${bridge} with datapath type ${datapathType}: ${reason}`;
       throw new DaoliError('unsupported', text, bridge);
     });
   }
