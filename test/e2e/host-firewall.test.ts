@@ -3,6 +3,9 @@
 import { parseIpv4 } from '../../src/base/addresses';
 import { config, FirewallStage, probe, published, type IptablesFlavour } from './support/firewall-stage';
 
+// Blocked probes wait for their whole time.
+jest.setTimeout(60_000);
+
 const stage = new FirewallStage();
 const web = published('web', 2, { protocol: 'tcp', hostPort: 8080, containerPort: 80 });
 const dns = published('dns', 3, { protocol: 'udp', hostPort: 5353, containerPort: 9000 });
@@ -14,8 +17,8 @@ const local = published(
   { protocol: 'tcp', hostPort: 9001, containerPort: 9000, hostIp: parseIpv4('192.0.2.2') },
 );
 
-beforeAll(() => stage.start(), 30_000);
-afterAll(() => stage.end(), 30_000);
+beforeAll(() => stage.start());
+afterAll(() => stage.end());
 
 /** What several probes hear, side by side. */
 async function hear(probes: Record<string, Promise<string>>): Promise<Record<string, string>> {
