@@ -8,7 +8,7 @@ import { DaoliError, messageOf } from './base/errors';
 import type { Logger } from './base/logger';
 import type { DirectoryStore } from './directory/store';
 import { endpointState } from './directory/rows';
-import { flowEndpointOf } from './driver/endpoint';
+import { flowEndpointOf } from './driver/wiring';
 import type { NetworkDriver } from './driver/network-driver';
 import { Controller } from './flowctl/controller';
 import type { Host } from './host/host';

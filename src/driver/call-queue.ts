@@ -65,11 +65,12 @@ export class CallQueue {
 }
 
 /**
- * Waits for all of them, also where one fails, so that nothing goes on behind the back of the next call. Throws the
- * first failure.
+ * Begins all of them and waits for all, also where one fails, so that nothing goes on behind the back of the next call.
+ * Throws the first failure.
  */
-export async function settleAll(tasks: readonly Promise<unknown>[]): Promise<void> {
-  const results = await Promise.allSettled(tasks);
+export async function settleAll(tasks: ReadonlyArray<() => Promise<unknown>>): Promise<void> {
+  // An async function each: one that throws before it gives a promise must not leave the others unwatched.
+  const results = await Promise.allSettled(tasks.map(async (task) => task()));
   for (const result of results) {
     if (result.status === 'rejected') throw asError(result.reason);
   }

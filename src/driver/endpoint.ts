@@ -1,9 +1,10 @@
-// The life of an endpoint: CreateEndpoint writes it down, Join makes its veth pair, OVS port and flows, Leave takes them
-// away, DeleteEndpoint forgets it. Rows come first and effects after them; in the other direction effects go first: so
-// whatever is cut short, the rows say what is left to do, and the same call, or the reconciler, finishes it.
+// The life of an endpoint: CreateEndpoint writes it down, Join makes its veth pair, OVS port and flows (wiring.ts), Leave
+// takes them away, DeleteEndpoint forgets it. Rows come first and effects after them; in the other direction effects go
+// first: so whatever is cut short, the rows say what is left to do, and the same call, or the reconciler, finishes it.
 
 import { formatCidr, formatIpv4, formatMac, type Ipv4, type Mac } from '../base/addresses';
-import { DaoliError } from '../base/errors';
+import { DaoliError, messageOf } from '../base/errors';
+import type { Logger } from '../base/logger';
 import { describeEndpoint, describeNetwork } from '../directory/descriptions';
 import {
   deleteEndpoint,
@@ -15,21 +16,18 @@ import {
 import type { EndpointId, EndpointRow, NetworkRow } from '../directory/rows';
 import type { Ops, PlanContext, Planned } from '../directory/store';
 import type { DirectoryView } from '../directory/view';
-import type { FlowEndpoint } from '../flowctl/model';
 import { type CallQueue, settleAll } from './call-queue';
 import type { Deadline } from './deadline';
 import { linkNamesOf } from './link-names';
 import { interfacePrefixOf } from './network-options';
-import { flowNetworkOf, gatewayOf, isInterfaceAddress, poolHolding } from './network-pools';
+import { gatewayOf, isInterfaceAddress, poolHolding, requireNetwork } from './network-pools';
 import { parsePortMap } from './port-map';
-import { type DriverParts, ENDPOINT_KEY } from './ports';
+import type { DriverParts } from './ports';
 import type { Publishing } from './publishing';
+import type { Wiring } from './wiring';
 import type { CreateEndpointRequest, EndpointRequest, JoinRequest, ProgramRequest } from './schemas';
 
 const DIRECTORY = 'the directory';
-const DATAPATH = 'the datapath';
-const OPEN_VSWITCH = 'Open vSwitch';
-const LINKS = 'the host';
 
 /** How the answer to Join says that a destination is on the link (libnetwork, types.CONNECTED). */
 const CONNECTED = 1;
@@ -53,15 +51,16 @@ export interface JoinReply {
   readonly DisableGatewayService: boolean;
 }
 
-export class Endpoints {
-  /** Those whose veth pair and OVS port are there before their Join. */
-  private readonly prepared = new Set<string>();
+export interface EndpointParts {
+  readonly driver: DriverParts;
+  readonly calls: CallQueue;
+  readonly wiring: Wiring;
+  readonly publishing: Publishing;
+  readonly logger: Logger;
+}
 
-  constructor(
-    private readonly parts: DriverParts,
-    private readonly calls: CallQueue,
-    private readonly publishing: Publishing,
-  ) {}
+export class Endpoints {
+  constructor(private readonly parts: EndpointParts) {}
 
   /** CreateEndpoint. Resolves with its MAC address. Idempotent for the same content; throws `conflict` for another. */
   async create(request: CreateEndpointRequest, deadline: Deadline): Promise<Mac> {
@@ -75,23 +74,23 @@ export class Endpoints {
     if (address === undefined) {
       throw new DaoliError('invalid', 'Interface.Address is empty: an endpoint needs an IPv4 address');
     }
-    return this.calls.run(request.endpointId, deadline, async () => {
-      const planned = this.parts.store.transact((context) => this.planCreate(context, request, address.address));
+    return this.parts.calls.run(request.endpointId, deadline, async () => {
+      const planned = this.parts.driver.store.transact((context) => this.planCreate(context, request, address.address));
       const { mac, isNew } = await deadline.wait(DIRECTORY, planned);
-      if (isNew) this.prepareNext(request.endpointId);
+      if (isNew) this.parts.wiring.prepareNext(request.endpointId);
       return mac;
     });
   }
 
   /** Join. The veth pair, the OVS port and the flows are there when it resolves. Idempotent for the same sandbox. */
   async join(request: JoinRequest, deadline: Deadline): Promise<JoinReply> {
-    return this.calls.run(request.endpointId, deadline, async () => {
+    return this.parts.calls.run(request.endpointId, deadline, async () => {
       const endpoint = this.require(request);
-      if (endpoint.sandbox !== request.sandbox || !this.isAttached(endpoint)) {
+      if (endpoint.sandbox !== request.sandbox || !this.parts.wiring.isAttached(endpoint)) {
         // The endpoint's row is there: whichever of the two fails, the other leaves nothing that could not be found.
         await settleAll([
-          deadline.wait(DIRECTORY, this.writeSandbox(endpoint.id, request.sandbox)),
-          this.connect(endpoint, deadline),
+          () => deadline.wait(DIRECTORY, this.writeSandbox(endpoint.id, request.sandbox)),
+          () => this.parts.wiring.connect(endpoint, deadline),
         ]);
       }
       return this.joinReply(endpoint);
@@ -100,17 +99,17 @@ export class Endpoints {
 
   /** Leave: takes ports, flows and OVS port away. Docker gives the interface back, so the veth pair stays until then. */
   leave(request: EndpointRequest, deadline: Deadline): Promise<void> {
-    return this.calls.run(request.endpointId, deadline, async () => {
+    return this.parts.calls.run(request.endpointId, deadline, async () => {
       const endpoint = this.find(request);
       if (endpoint === undefined) return;
-      await this.disconnect(endpoint.id, deadline);
+      await this.parts.wiring.disconnect(endpoint.id, deadline);
       await deadline.wait(DIRECTORY, this.writeLeft(endpoint.id));
     });
   }
 
   /** DeleteEndpoint. Unknown ids succeed. */
   delete(request: EndpointRequest, deadline: Deadline): Promise<void> {
-    return this.calls.run(request.endpointId, deadline, async () => {
+    return this.parts.calls.run(request.endpointId, deadline, async () => {
       const endpoint = this.find(request);
       if (endpoint !== undefined) await this.forget(endpoint, deadline);
     });
@@ -118,56 +117,21 @@ export class Endpoints {
 
   /** ProgramExternalConnectivity: publishes the ports of the endpoint's container. */
   program(request: ProgramRequest, deadline: Deadline): Promise<void> {
-    return this.calls.run(request.endpointId, deadline, async () => {
+    return this.parts.calls.run(request.endpointId, deadline, async () => {
       const endpoint = this.require(request);
       const wishes = parsePortMap(request.portMap);
       // As with Docker's bridge, nothing is published from an internal network.
       if (this.networkOf(endpoint).internal) return;
-      await this.publishing.publish(endpoint, wishes, deadline);
+      await this.parts.publishing.publish(endpoint, wishes, deadline);
     });
   }
 
   /** RevokeExternalConnectivity. Unknown ids succeed. */
   revoke(request: EndpointRequest, deadline: Deadline): Promise<void> {
-    return this.calls.run(request.endpointId, deadline, async () => {
+    return this.parts.calls.run(request.endpointId, deadline, async () => {
       const endpoint = this.find(request);
-      if (endpoint !== undefined) await this.publishing.withdraw(endpoint, deadline);
+      if (endpoint !== undefined) await this.parts.publishing.withdraw(endpoint, deadline);
     });
-  }
-
-  private isAttached(endpoint: EndpointRow): boolean {
-    const hasPort = () => this.parts.switch.ports().some(({ name }) => name === endpoint.interfaceName);
-    return this.parts.flows.hasEndpoint(endpoint.id) && hasPort();
-  }
-
-  /** Makes OVS port and flows of a joined endpoint again. In its turn; its veth pair is there. Idempotent. */
-  async attach(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
-    const name = endpoint.interfaceName;
-    const portNo = await this.addPort(endpoint, deadline);
-    if (portNo !== endpoint.portNo) {
-      await deadline.wait(OPEN_VSWITCH, this.parts.switch.removePort(name));
-      const message = `OVS gave ${name} the port number ${portNo}, as another port has its number ${endpoint.portNo}: try again`;
-      throw new DaoliError('conflict', message, name);
-    }
-    const network = this.networkOf(endpoint);
-    if (!this.parts.flows.hasNetwork(network.id)) {
-      await this.parts.flows.setNetwork(flowNetworkOf(this.parts.store.view, network));
-    }
-    await deadline.wait(DATAPATH, this.parts.flows.addEndpoint(flowEndpointOf(endpoint, network)));
-  }
-
-  /**
-   * Takes ports, flows and OVS port of an endpoint away, and leaves its rows. In its turn. Idempotent. A part that is
-   * away (OVS at a host's start) does not hold it up, for the address would stay in use meanwhile: the controller has
-   * forgotten the endpoint by then, and the reconciler removes the port.
-   */
-  async disconnect(endpointId: string, deadline: Deadline): Promise<void> {
-    this.prepared.delete(endpointId);
-    await settleAll([
-      this.publishing.close(endpointId, deadline),
-      unlessAway(deadline.wait(DATAPATH, this.parts.flows.removeEndpoint(endpointId))),
-      unlessAway(deadline.wait(OPEN_VSWITCH, this.parts.switch.removePort(linkNamesOf(endpointId).host))),
-    ]);
   }
 
   /**
@@ -175,21 +139,24 @@ export class Endpoints {
    * "kept" until Docker releases it, or "released", where Docker knows nothing of the endpoint and will not.
    */
   async forget(endpoint: EndpointRow, deadline: Deadline, address: 'kept' | 'released' = 'kept'): Promise<void> {
-    await this.disconnect(endpoint.id, deadline);
-    this.parts.links.deleteLink(endpoint.interfaceName);
-    const rows = this.parts.store.transact((context) => ({
+    await this.parts.wiring.disconnect(endpoint.id, deadline);
+    this.parts.driver.links.deleteLink(endpoint.interfaceName);
+    const rows = this.parts.driver.store.transact((context) => ({
       ops: [...deleteEndpoint(context, endpoint.id), ...(address === 'released' ? release(context, endpoint) : [])],
       result: undefined,
     }));
     await deadline.wait(DIRECTORY, rows);
     // The locator is given out again only when all others of the host have been: nobody waits for this.
-    void this.parts.firewall.flushConnections(endpoint.locator).catch(() => undefined);
+    this.parts.driver.firewall.flushConnections(endpoint.locator).catch((error: unknown) => {
+      const message = `tracked connections of an endpoint that is gone may be left: ${messageOf(error)}`;
+      this.parts.logger.warn(message, { endpointId: endpoint.id });
+    });
   }
 
   private planCreate(context: PlanContext, request: CreateEndpointRequest, address: Ipv4): Planned<Created> {
     const { view } = context;
     const { endpointId: id, networkId } = request;
-    const network = requireNetwork(view, request);
+    const network = requireNetwork(view, request.networkId);
     const wanted = request.mac ?? request.wantedMac;
     const existing = view.endpoint(id);
     if (existing !== undefined) {
@@ -209,46 +176,13 @@ export class Endpoints {
 
   /** Locally administered, unicast (IEEE 802). */
   private randomMac(): Mac {
-    const bytes = Buffer.from(this.parts.randomBytes(6));
+    const bytes = Buffer.from(this.parts.driver.randomBytes(6));
     bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
     return bytes.readUIntBE(0, 6) as Mac;
   }
 
-  /**
-   * Makes veth pair and OVS port in the turn after CreateEndpoint, while Docker makes the container's namespace: these
-   * are most of what Join takes. Where it fails, Join does it again, and says what is wrong.
-   */
-  private prepareNext(id: EndpointId): void {
-    const task = this.calls.runOnOwn(id, async (deadline) => {
-      const endpoint = this.parts.store.view.endpoint(id);
-      if (endpoint === undefined) return;
-      await this.addLink(endpoint, deadline);
-      await this.addPort(endpoint, deadline);
-      this.prepared.add(id);
-    });
-    task.catch(() => undefined);
-  }
-
-  private async connect(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
-    if (!this.prepared.delete(endpoint.id)) await this.addLink(endpoint, deadline);
-    await this.attach(endpoint, deadline);
-  }
-
-  private async addLink(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
-    const { checksumOffload } = this.parts.settings;
-    const { mtu } = this.networkOf(endpoint);
-    const peer = linkNamesOf(endpoint.id).container;
-    const pair = { name: endpoint.interfaceName, peer, mtu, peerMac: endpoint.mac, checksumOffload };
-    await deadline.wait(LINKS, this.parts.links.createVeth(pair));
-  }
-
-  private addPort({ id, interfaceName: name, portNo }: EndpointRow, deadline: Deadline): Promise<number> {
-    const externalIds = { [ENDPOINT_KEY]: id };
-    return deadline.wait(OPEN_VSWITCH, this.parts.switch.addPort({ name, ofportRequest: portNo, externalIds }));
-  }
-
   private joinReply(endpoint: EndpointRow): JoinReply {
-    const { view } = this.parts.store;
+    const { view } = this.parts.driver.store;
     const network = this.networkOf(endpoint);
     const pool = poolHolding(view, network.id, endpoint.address);
     const gateway = pool && !network.internal ? gatewayOf(view, network, pool) : undefined;
@@ -268,14 +202,14 @@ export class Endpoints {
   }
 
   private writeSandbox(id: EndpointId, sandbox: string): Promise<void> {
-    return this.parts.store.transact((context) => ({
+    return this.parts.driver.store.transact((context) => ({
       ops: updateEndpoint(context, id, { sandbox }),
       result: undefined,
     }));
   }
 
   private writeLeft(id: EndpointId): Promise<void> {
-    return this.parts.store.transact((context) => {
+    return this.parts.driver.store.transact((context) => {
       if (context.view.endpoint(id) === undefined) return { ops: [], result: undefined };
       const ops = [...publishPorts(context, id, []), ...updateEndpoint(context, id, { sandbox: undefined })];
       return { ops, result: undefined };
@@ -283,18 +217,18 @@ export class Endpoints {
   }
 
   private networkOf(endpoint: EndpointRow): NetworkRow {
-    return requireNetwork(this.parts.store.view, { networkId: endpoint.networkId });
+    return requireNetwork(this.parts.driver.store.view, endpoint.networkId);
   }
 
   private find({ networkId, endpointId }: EndpointRequest): EndpointRow | undefined {
-    const { view, host } = this.parts.store;
+    const { view, host } = this.parts.driver.store;
     const endpoint = view.endpoint(endpointId);
     return endpoint?.networkId === networkId && endpoint.host === host ? endpoint : undefined;
   }
 
   private require(request: EndpointRequest): EndpointRow {
-    const { view, host } = this.parts.store;
-    requireNetwork(view, request);
+    const { view, host } = this.parts.driver.store;
+    requireNetwork(view, request.networkId);
     const endpoint = this.find(request);
     if (endpoint !== undefined) return endpoint;
     const elsewhere = view.endpoint(request.endpointId);
@@ -314,19 +248,6 @@ function release(context: PlanContext, endpoint: EndpointRow): Ops {
   const row = view.endpoint(endpoint.id) && view.addressHolder(endpoint.tenant, endpoint.address);
   const isOnlyOurs = row !== undefined && row.holders.length > 0 && row.holders.every((holder) => holder === host);
   return isOnlyOurs ? removeAddress(context, row) : [];
-}
-
-async function unlessAway(task: Promise<void>): Promise<void> {
-  await task.catch((error: unknown) => {
-    if (!(error instanceof DaoliError) || error.code !== 'unavailable') throw error;
-  });
-}
-
-function requireNetwork(view: DirectoryView, { networkId }: Pick<EndpointRequest, 'networkId'>): NetworkRow {
-  const network = view.network(networkId);
-  if (network !== undefined) return network;
-  const message = `network ${networkId.slice(0, 12)} does not exist in DaoliNet: remove it from Docker and create it again`;
-  throw new DaoliError('not-found', message, networkId);
 }
 
 function refuseAddress(view: DirectoryView, network: NetworkRow, address: Ipv4): void {
@@ -351,10 +272,4 @@ function refuseAddress(view: DirectoryView, network: NetworkRow, address: Ipv4):
   if (address === gatewayOf(view, network, pool)) {
     throw new DaoliError('conflict', `Interface.Address: ${text} is the gateway of ${where}`, text);
   }
-}
-
-/** The endpoint as the datapath sees it. */
-export function flowEndpointOf(endpoint: EndpointRow, network: NetworkRow): FlowEndpoint {
-  const { id, mac, address, locator, portNo } = endpoint;
-  return { id, networkKey: network.key, mac, ip: address, locator, location: { kind: 'local', portNo } };
 }

@@ -10,6 +10,7 @@ import type { PluginHandlers } from './plugin-app';
 import type { DriverParts } from './ports';
 import { Publishing } from './publishing';
 import { parseRequest } from './schemas';
+import { Wiring } from './wiring';
 
 /** Networks are known on one engine; names resolve and policies hold over all of them. */
 const CAPABILITIES = { Scope: 'local', ConnectivityScope: 'global', GwAllocChecker: true } as const;
@@ -17,14 +18,17 @@ const CAPABILITIES = { Scope: 'local', ConnectivityScope: 'global', GwAllocCheck
 export class NetworkDriver {
   readonly calls: CallQueue;
   readonly publishing: Publishing;
+  readonly wiring: Wiring;
   readonly endpoints: Endpoints;
   readonly networks: Networks;
 
   constructor(parts: DriverParts, clock: Clock, logger: Logger) {
     this.calls = new CallQueue(clock);
     this.publishing = new Publishing(parts);
-    this.endpoints = new Endpoints(parts, this.calls, this.publishing);
-    const { calls, endpoints, publishing } = this;
+    this.wiring = new Wiring(parts, this.calls, this.publishing);
+    const { calls, wiring, publishing } = this;
+    this.endpoints = new Endpoints({ driver: parts, calls, wiring, publishing, logger });
+    const { endpoints } = this;
     this.networks = new Networks({ driver: parts, calls, endpoints, publishing, logger });
   }
 

@@ -2,9 +2,19 @@
 // of the network. Pure reads of the directory.
 
 import { cidrHolds, cidrLast, type Cidr, type Ipv4 } from '../base/addresses';
+import { DaoliError } from '../base/errors';
 import type { NetworkId, NetworkRow, PoolRow } from '../directory/rows';
 import type { DirectoryView } from '../directory/view';
 import type { FlowNetwork } from '../flowctl/model';
+
+/** The network's row. Throws `not-found` with what to do. */
+export function requireNetwork(view: DirectoryView, networkId: NetworkId): NetworkRow {
+  const network = view.network(networkId);
+  if (network !== undefined) return network;
+  const id = networkId.slice(0, 12);
+  const message = `network ${id} does not exist in DaoliNet: remove it from Docker and create it again`;
+  throw new DaoliError('not-found', message, networkId);
+}
 
 /** Not the network's own address nor its broadcast address, which prefixes of /31 and /32 do not have (RFC 3021). */
 export function isInterfaceAddress(cidr: Cidr, address: Ipv4): boolean {

@@ -90,11 +90,13 @@ export class Networks {
     const { view, host } = driver.store;
     const left = [...view.endpointsOf(networkId)].filter((endpoint) => endpoint.host === host);
     await settleAll(
-      left.map(({ id }) =>
-        calls.run(id, deadline, async () => {
-          const endpoint = view.endpoint(id);
-          if (endpoint !== undefined) await endpoints.forget(endpoint, deadline);
-        }),
+      left.map(
+        ({ id }) =>
+          () =>
+            calls.run(id, deadline, async () => {
+              const endpoint = view.endpoint(id);
+              if (endpoint !== undefined) await endpoints.forget(endpoint, deadline);
+            }),
       ),
     );
   }

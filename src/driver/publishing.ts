@@ -96,8 +96,8 @@ export class Publishing {
     if (rows.length === 0 && !this.letInIds.has(endpointId) && this.held(endpointId).length === 0) return;
     this.letInIds.delete(endpointId);
     await settleAll([
-      deadline.wait(FILTER, firewall.withdraw(endpointId)),
-      deadline.wait(SOCKETS, ports.release(endpointId)),
+      () => deadline.wait(FILTER, firewall.withdraw(endpointId)),
+      () => deadline.wait(SOCKETS, ports.release(endpointId)),
     ]);
   }
 
@@ -107,8 +107,10 @@ export class Publishing {
     const held = this.held(endpoint.id);
     for (const row of endpoint.publishedPorts) {
       const { protocol, hostIp, hostPort, containerPort } = publishedAt(row);
-      if (held.some((port) => port.protocol === protocol && port.hostPort === hostPort && port.hostIp === hostIp))
-        continue;
+      const isHeld = held.some(
+        (port) => port.protocol === protocol && port.hostPort === hostPort && port.hostIp === hostIp,
+      );
+      if (isHeld) continue;
       const range = { firstPort: hostPort, lastPort: hostPort, rebind: true };
       const request = { endpointId: endpoint.id, locator: endpoint.locator, protocol, hostIp, containerPort, ...range };
       await deadline.wait(SOCKETS, this.parts.ports.reserve(request));

@@ -23,13 +23,13 @@ export class ReconcileActions {
 
   /** Resolves with whether it was still to be done. Throws what went wrong, and may be called again then. */
   async perform(action: Action): Promise<boolean> {
-    const { endpoints, publishing, networks } = this.driver;
+    const { wiring, publishing, networks } = this.driver;
     switch (action.kind) {
       case 'set-network':
         await networks.tellController(action.networkId);
         return true;
       case 'attach':
-        return this.whileJoined(action.endpointId, (endpoint, deadline) => endpoints.attach(endpoint, deadline));
+        return this.whileJoined(action.endpointId, (endpoint, deadline) => wiring.attach(endpoint, deadline));
       case 'restore-ports':
         return this.whileJoined(action.endpointId, (endpoint, deadline) => publishing.restore(endpoint, deadline));
       case 'disconnect':
@@ -76,7 +76,7 @@ export class ReconcileActions {
     return this.driver.calls.runOnOwn(endpointId, async (deadline) => {
       const { view, host } = this.parts.store;
       if (!isStray(view, host, endpointId) || this.driver.calls.wasCalled(endpointId, this.graceMs)) return false;
-      await this.driver.endpoints.disconnect(endpointId, deadline);
+      await this.driver.wiring.disconnect(endpointId, deadline);
       return true;
     });
   }

@@ -172,13 +172,7 @@ export class Reconciler {
   private async observe(): Promise<Observation> {
     const { driver, parts } = this.options;
     await parts.store.whenReady();
-    const [links, ports] = await Promise.all([
-      parts.links.listLinks(),
-      parts.switch.whenReady().then(
-        () => parts.switch.ports(),
-        () => 'unavailable' as const,
-      ),
-    ]);
+    const [links, ports] = await Promise.all([parts.links.listLinks(), this.listPorts()]);
     return {
       view: parts.store.view,
       host: parts.store.host,
@@ -188,6 +182,15 @@ export class Reconciler {
       isPublished: (endpoint) => driver.publishing.isOpen(endpoint),
       reservedFor: new Set(parts.ports.list().map(({ endpointId }) => endpointId)),
     };
+  }
+
+  private async listPorts(): Promise<Observation['ports']> {
+    try {
+      await this.options.parts.switch.whenReady();
+      return this.options.parts.switch.ports();
+    } catch {
+      return 'unavailable'; // what needs it fails by itself, and says so
+    }
   }
 
   /** Undefined while Docker does not answer, as at its start; whoever follows its events says so. */

@@ -403,6 +403,21 @@ test('teardown does not wait for an OVS that is away: the address is free at onc
   expect([...world.switch.table.keys()]).toEqual([`dl${short(container)}`]); // the reconciler's
 });
 
+test('teardown works before Open vSwitch was ever there', async () => {
+  const container = containerIn(networkId, POOL, '10.1.0.5', [publish(8080, 80)]);
+  await docker.startContainer(container);
+  const next = new AgentProcess(world);
+  const missing = (): never => {
+    throw new DaoliError('unavailable', 'DaoliNet is starting');
+  };
+  Object.defineProperty(next.parts, 'switch', { get: missing });
+  Object.defineProperty(next.parts, 'flows', { get: missing });
+  await next.call('Leave', ids(container));
+  await next.call('DeleteEndpoint', ids(container));
+  expect(row(container)).toBeUndefined();
+  expect(world.host.firewall.published.size).toBe(0);
+});
+
 test('a directory that is away gives an error within the call’s time', async () => {
   agent.store.setAway(true);
   const container = containerIn(networkId, undefined, '10.1.0.5');
