@@ -61,7 +61,7 @@ export interface Docker {
   listEndpoints(): Promise<DockerEndpoint[]>;
   /** The endpoints of one container on networks of any driver; none where it does not exist or run. */
   listContainerEndpoints(containerId: string): Promise<DockerEndpoint[]>;
-  /** Names of the host's interfaces that are Docker's own bridges ("docker0", "br-…"). */
+  /** Names of the host's interfaces that are Docker's own bridges ("br-…", "docker0"), sorted. */
   listBridges(): Promise<string[]>;
   /** Follows the engine's events until stop(). Nothing is ever thrown out of it. */
   watch(handlers: DockerHandlers): DockerWatch;

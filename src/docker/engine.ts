@@ -63,7 +63,7 @@ export class Engine implements Docker {
   }
 
   listBridges(): Promise<string[]> {
-    return this.bounded(async (signal) => (await this.networksOf(['bridge'], signal)).map(bridgeInterface));
+    return this.bounded(async (signal) => (await this.networksOf(['bridge'], signal)).map(bridgeInterface).sort());
   }
 
   watch(handlers: DockerHandlers): DockerWatch {

@@ -90,7 +90,7 @@ describe('listing', () => {
   });
 
   test("Docker's bridges by the names of their interfaces", async () => {
-    expect(await docker.listBridges()).toEqual(['docker0', 'br-ee232bf012db']);
+    expect(await docker.listBridges()).toEqual(['br-ee232bf012db', 'docker0']);
   });
 
   test('an endpoint that no container has', async () => {
