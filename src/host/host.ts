@@ -62,7 +62,7 @@ export interface RouteSpec {
   readonly source?: Ipv4;
 }
 
-/** Interfaces, addresses and routes. Calls are served in order; each ends within 5 s, else it throws `unavailable`. */
+/** Interfaces, addresses and routes. Calls are served in order; one that takes 5 s after its turn throws `unavailable`. */
 export interface Links {
   /** Makes the pair, host end up, IPv6 off on the host end. Idempotent: a pair of that name is taken over as far as it fits,
    * else made anew. Throws `internal` with the kernel's words. */

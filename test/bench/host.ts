@@ -51,17 +51,24 @@ function report(): Record<string, { p50: number; p99: number }> {
 
 async function links(host: ReturnType<typeof createLinuxHost>): Promise<void> {
   const spec = (name: string, checksumOffload: boolean) => ({ name, peer: `${name}p`, mtu: 1450, checksumOffload });
+  const create = async (name: string, i: number): Promise<void> => {
+    await measure(name, () => host.links.createVeth(spec(`k${i}`, true)));
+    await measure(`${name}, userspace datapath`, () => host.links.createVeth(spec(`u${i}`, false)));
+  };
   for (let i = 0; i < ROUNDS; i += 1) {
-    await measure('veth pair', () => host.links.createVeth(spec(`k${i}`, true)));
-    await measure('veth pair, userspace datapath', () => host.links.createVeth(spec(`u${i}`, false)));
+    await create('veth pair', i);
     await measure('veth pair, by starting ip', () =>
       execFileSync('ip', ['link', 'add', 'name', 'x', 'up', 'type', 'veth', 'peer', 'name', 'y']),
     );
     execFileSync('ip', ['link', 'delete', 'x']);
-    host.links.deleteLink(`k${i}`);
-    host.links.deleteLink(`u${i}`);
   }
-  await measure(`the rest of ${2 * ROUNDS} deletions`, () => host.links.deletionsDone());
+  for (let i = 0; i < ROUNDS; i += 1) for (const kind of ['k', 'u']) host.links.deleteLink(`${kind}${i}`);
+  await measure(`${2 * ROUNDS} deletions`, () => host.links.deletionsDone());
+  for (let i = 0; i < ROUNDS; i += 1) {
+    await create('veth pair, during deletions', i);
+    for (const kind of ['k', 'u']) host.links.deleteLink(`${kind}${i}`);
+  }
+  await host.links.deletionsDone();
 }
 
 async function firewall(host: ReturnType<typeof createLinuxHost>): Promise<void> {
