@@ -83,8 +83,9 @@ export class Agent implements ShownAgent {
     const docker = new Engine({ ...world, socketPath: join(hostRun, 'docker.sock'), drivers: DRIVER_NAMES });
     const { directory: store, driver, parts } = this;
     this.reconciler = new Reconciler({ ...world, driver, parts, docker });
+    const setDockerBridges = async (names: readonly string[]) => this.plane?.setDockerBridges(names);
     const onDockerBack = () => this.reconciler.trigger();
-    this.follower = new NameFollower({ docker, store, firewall: this.host.firewall, logger, onDockerBack });
+    this.follower = new NameFollower({ docker, store, setDockerBridges, logger, onDockerBack });
     this.api = new ApiServer(join(hostRun, 'daolinet'), this, logger);
   }
 

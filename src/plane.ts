@@ -90,6 +90,11 @@ export class Plane {
     });
   }
 
+  /** See Underlay. */
+  setDockerBridges(names: readonly string[]): Promise<void> {
+    return this.underlay.setDockerBridges(names);
+  }
+
   async stop(): Promise<void> {
     await this.controller.stop();
     this.switch.stop();

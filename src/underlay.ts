@@ -2,10 +2,10 @@
 // Open vSwitch or the bridge were lost; every step is idempotent.
 
 import { existsSync } from 'node:fs';
-import { cidrsOverlap, formatCidr, formatMac, type Cidr, type Ipv4, type Mac } from './base/addresses';
+import { cidrHolds, cidrsOverlap, formatCidr, formatMac, type Cidr, type Ipv4, type Mac } from './base/addresses';
 import { DaoliError } from './base/errors';
 import type { Logger } from './base/logger';
-import { MAX_ENDPOINT_PORT_NO } from './directory/allocation';
+import { hostLocator, MAX_ENDPOINT_PORT_NO } from './directory/allocation';
 import type { HostRow } from './directory/rows';
 import type { DirectoryStore } from './directory/store';
 import type { FlowHost } from './flowctl/model';
@@ -35,7 +35,18 @@ export interface UnderlayParts {
   readonly logger: Logger;
 }
 
+/** This host's row, with what is worked out of it. */
+interface OwnHost {
+  readonly row: HostRow;
+  /** The host's own locator, the address of `daoli0`. */
+  readonly address: Ipv4;
+  /** The block that it is in. */
+  readonly block: Cidr;
+}
+
 export class Underlay {
+  private dockerBridges: readonly string[] = [];
+
   constructor(private readonly parts: UnderlayParts) {}
 
   /** Brings everything to where it should be. Idempotent. Throws what is in the way. */
@@ -43,7 +54,8 @@ export class Underlay {
     const { host, switch: ovs, controller, logger } = this.parts;
     await host.kernel.makeWritable();
     if (await host.kernel.enableForwarding()) logger.info('switched on net.ipv4.ip_forward');
-    const row = this.hostRow();
+    const own = this.ownHost();
+    const { row } = own;
     refuseOverlap(row, await host.links.hostRoutes());
     await ovs.ensureBridge();
     const mac = hostPortMac(row.routerMac);
@@ -51,73 +63,73 @@ export class Underlay {
       mac: formatMac(mac),
       ofportRequest: HOST_PORT_NO,
     });
-    await this.configureHostInterface(row, mac);
+    await this.configureHostInterface(own, mac);
     controller.setHost({
       routerMac: row.routerMac,
       hostPort: { portNo, mac },
-      hostAddress: hostAddressOf(row),
+      hostAddress: own.address,
       locatorRange: this.parts.settings.locatorRange,
       kernelDatapath: this.parts.datapath === 'system',
     });
-    await this.applyFirewall(row);
+    await this.applyFirewall(own);
   }
 
   /** The host's blocks have changed: route the new ones, and tell the packet filter. */
   async refreshBlocks(): Promise<void> {
-    const row = this.hostRow();
-    await this.routeBlocks(row);
-    await this.applyFirewall(row);
+    const own = this.ownHost();
+    await this.routeBlocks(own);
+    await this.applyFirewall(own);
   }
 
-  private hostRow(): HostRow {
-    const { store } = this.parts;
+  /** Docker's bridges, whose containers ours reach by published ports only. */
+  async setDockerBridges(names: readonly string[]): Promise<void> {
+    this.dockerBridges = names;
+    await this.parts.host.firewall.setDockerBridges(names);
+    await this.parts.host.firewall.assertForwarding();
+  }
+
+  private ownHost(): OwnHost {
+    const { store, settings } = this.parts;
     const row = store.view.host(store.host);
-    if (row !== undefined && row.locatorBlocks.length > 0) return row;
+    const address = row && hostLocator(row, settings.locatorRange);
+    const block = address && row.locatorBlocks.find((each) => cidrHolds(each, address));
+    if (row !== undefined && address !== undefined && block !== undefined) return { row, address, block };
     throw new DaoliError('unavailable', `host ${store.host} has no locator block yet`, store.host);
   }
 
-  private async configureHostInterface(row: HostRow, mac: Mac): Promise<void> {
+  private async configureHostInterface(own: OwnHost, mac: Mac): Promise<void> {
     const { host, datapath, settings } = this.parts;
     await host.links.configureInterface({
       name: HOST_INTERFACE,
       mac,
       mtu: settings.mtu,
-      addresses: [{ address: hostAddressOf(row), prefix: firstBlock(row).prefix }],
+      addresses: [{ address: own.address, prefix: own.block.prefix }],
       checksumOffload: datapath === 'system',
     });
     await host.kernel.prepareHostInterface(HOST_INTERFACE);
-    await this.routeBlocks(row);
+    await this.routeBlocks(own);
   }
 
-  private async routeBlocks(row: HostRow): Promise<void> {
-    for (const block of row.locatorBlocks.slice(1)) {
-      const route = { destination: block, device: HOST_INTERFACE, source: hostAddressOf(row) };
+  private async routeBlocks({ row, address, block: first }: OwnHost): Promise<void> {
+    for (const block of row.locatorBlocks.filter((each) => each !== first)) {
+      const route = { destination: block, device: HOST_INTERFACE, source: address };
       await this.parts.host.links.addRoute(route);
     }
   }
 
-  private async applyFirewall(row: HostRow): Promise<void> {
+  private async applyFirewall({ row, address }: OwnHost): Promise<void> {
     const { host, settings, store } = this.parts;
     const config: FirewallConfig = {
       hostInterface: HOST_INTERFACE,
-      hostAddress: hostAddressOf(row),
+      hostAddress: address,
       locatorBlocks: row.locatorBlocks,
       locatorRange: settings.locatorRange,
       closedPorts: [],
-      dockerBridges: [],
+      dockerBridges: this.dockerBridges,
     };
     await host.firewall.apply(config, publishedEndpoints(store));
     await host.firewall.assertForwarding();
   }
-}
-
-function firstBlock(row: HostRow): Cidr {
-  return row.locatorBlocks[0] as Cidr;
-}
-
-/** The first address of the first block is the host's own. */
-export function hostAddressOf(row: HostRow): Ipv4 {
-  return (firstBlock(row).base + 1) as Ipv4;
 }
 
 /** daoli0 needs an address of its own beside the router's: the kernel drops what comes from its own MAC. */

@@ -16,7 +16,6 @@ import type {
   DockerWatch,
   NetworkEvent,
 } from '../docker/docker';
-import type { Firewall } from '../host/host';
 
 /** Containers that wait to be looked up; beyond that everything is listed once instead. */
 const MAX_WAITING = 64;
@@ -24,7 +23,8 @@ const MAX_WAITING = 64;
 export interface NameFollowerParts {
   readonly docker: Docker;
   readonly store: DirectoryStore;
-  readonly firewall: Pick<Firewall, 'setDockerBridges' | 'assertForwarding'>;
+  /** Told which interfaces are Docker's bridges, whenever Docker came back or made one. */
+  readonly setDockerBridges: (names: readonly string[]) => Promise<void>;
   readonly logger: Logger;
   /** Docker answers again: time to compare everything. */
   readonly onDockerBack: () => void;
@@ -95,8 +95,7 @@ export class NameFollower implements DockerHandlers {
     for (;;) {
       if (this.listBridges) {
         this.listBridges = false;
-        await this.parts.firewall.setDockerBridges(await this.parts.docker.listBridges());
-        await this.parts.firewall.assertForwarding();
+        await this.parts.setDockerBridges(await this.parts.docker.listBridges());
       } else if (this.listEverything) {
         this.listEverything = false;
         this.containers.clear();

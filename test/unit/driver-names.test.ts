@@ -20,7 +20,7 @@ async function setUp() {
     docker,
     store,
     logger: silentLogger,
-    firewall: { setDockerBridges: async (names) => void bridges.push([...names]), assertForwarding: async () => {} },
+    setDockerBridges: async (names) => void bridges.push([...names]),
     onDockerBack: () => (comparisons += 1),
   });
   await store.transact((context) => ({
