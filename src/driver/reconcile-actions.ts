@@ -98,7 +98,8 @@ export class ReconcileActions {
 
   private forgetNetwork(id: NetworkId): Promise<boolean> {
     return this.driver.calls.runOnOwn(id, async (deadline) => {
-      if (this.driver.calls.wasCalled(id, this.graceMs)) return false;
+      const [endpoint] = this.parts.store.view.endpointsOf(id);
+      if (endpoint !== undefined || this.driver.calls.wasCalled(id, this.graceMs)) return false;
       await this.driver.networks.forget(id, deadline);
       return true;
     });

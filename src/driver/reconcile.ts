@@ -3,7 +3,8 @@
 //
 // The directory says what should be: what it has and the host lacks is repaired at once, without asking Docker. What
 // Docker has forgotten goes from the directory, but only if it was unknown to Docker for the whole grace time; what is in
-// neither goes from the host. While Docker does not answer, nothing is taken away.
+// neither goes from the host. While Docker does not answer, nothing is taken away; and whatever it answers, nothing is
+// taken from a container whose interface is in its namespace, because that is one which runs.
 
 import type { Ipv4 } from '../base/addresses';
 import { formatCidr } from '../base/addresses';
@@ -179,10 +180,19 @@ function endpointIdsOf(docker: DockerState): ReadonlySet<string> {
   return new Set(docker.endpoints.map(({ endpointId }) => endpointId));
 }
 
-function unwantedEndpoints({ view, host }: Observation, docker: DockerState): Unwanted[] {
+/**
+ * Whether the other end of a veth pair is in a container. When a container ends, the pair goes with its namespace, or
+ * Docker gives the end back to the host.
+ */
+function isInContainer(links: ReadonlySet<string>, endpointId: string): boolean {
+  const { host, container } = linkNamesOf(endpointId);
+  return links.has(host) && !links.has(container);
+}
+
+function unwantedEndpoints({ view, host, links }: Observation, docker: DockerState): Unwanted[] {
   const known = endpointIdsOf(docker);
   return [...view.endpointsOn(host)]
-    .filter((endpoint) => !known.has(endpoint.id))
+    .filter(({ id }) => !known.has(id) && !isInContainer(links, id))
     .map(({ uuid, id }) => ({ key: `endpoint ${uuid}`, removal: { kind: 'forget-endpoint', endpointId: id } }));
 }
 
@@ -190,14 +200,18 @@ function unwantedEndpoints({ view, host }: Observation, docker: DockerState): Un
 function unwantedConnections(seen: Observation, docker: DockerState): Unwanted[] {
   const known = endpointIdsOf(docker);
   return [...connectedIds(seen)]
-    .filter((id) => seen.view.endpoint(id as EndpointId) === undefined && !known.has(id))
+    .filter(
+      (id) => seen.view.endpoint(id as EndpointId) === undefined && !known.has(id) && !isInContainer(seen.links, id),
+    )
     .map((id) => ({ key: `connection ${id}`, removal: { kind: 'disconnect', endpointId: id } }));
 }
 
 /** Ports and links are kept where the directory or Docker knows their endpoint: the directory may have been lost. */
-function wantedLinkNames({ view, host }: Observation, docker: DockerState): ReadonlySet<string> {
-  const ids = [...[...view.endpointsOn(host)].map(({ id }) => id), ...endpointIdsOf(docker)];
-  return new Set(ids.flatMap((id) => Object.values(linkNamesOf(id))));
+function wantedLinkNames({ view, host, links }: Observation, docker: DockerState): ReadonlySet<string> {
+  const known = [...[...view.endpointsOn(host)].map(({ id }) => id), ...endpointIdsOf(docker)];
+  const namesOf = (id: string): string[] => Object.values(linkNamesOf(id));
+  const inContainers = [...links].filter((name) => LINK_NAME.test(name) && isInContainer(links, name.slice(2)));
+  return new Set([...known.flatMap(namesOf), ...inContainers]);
 }
 
 function unwantedPorts(seen: Observation, docker: DockerState): Unwanted[] {
@@ -270,6 +284,13 @@ function findComplaints(seen: Observation, docker: DockerState): Complaint[] {
       const problem = `the link ${endpoint.interfaceName} of a running container was deleted: restart the container`;
       complaints.push({ endpointId, problem });
     }
+  }
+  const known = endpointIdsOf(docker);
+  for (const { id } of view.endpointsOn(host)) {
+    if (known.has(id) || !isInContainer(links, id)) continue;
+    const problem =
+      'Docker does not list the endpoint of a running container: is the plugin installed by another name?';
+    complaints.push({ endpointId: id, problem });
   }
   return complaints;
 }

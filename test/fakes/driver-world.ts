@@ -186,6 +186,13 @@ export class DriverWorld {
   /** Ports that other programs of the host have, as "tcp 8080". */
   readonly portsOfOthers = new Set<string>();
 
+  /** Docker takes a container's end out of its namespace, where there is one. */
+  giveBack(endpointId: string): void {
+    const { links } = this.host;
+    const { host, container } = linkNamesOf(endpointId);
+    if (links.table.has(host) && !links.table.has(container)) links.addLink(container, { kind: 'veth' });
+  }
+
   /** What there is of endpoints and networks, in words: nothing of it when all is taken away. */
   leftovers(agent: AgentProcess): string[] {
     const { view } = agent.store;
@@ -411,6 +418,7 @@ export class DockerActor {
     const { agent } = this;
     await this.ignoring(agent.call('RevokeExternalConnectivity', ids));
     await this.ignoring(agent.call('Leave', ids));
+    this.world.giveBack(endpointId);
     await this.ignoring(agent.call('DeleteEndpoint', ids));
     this.world.docker.removeEndpoint(endpointId);
     if (poolId !== undefined) await this.ignoring(agent.releaseAddress(poolId, address));

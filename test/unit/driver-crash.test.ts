@@ -168,6 +168,7 @@ test('Docker removed a container while the plugin was dead', async () => {
   const world = new DriverWorld();
   const survivor = await startSurvivor(world);
   world.docker.removeEndpoint(survivor.container.endpointId);
+  world.giveBack(survivor.container.endpointId);
   world.docker.removeNetwork(survivor.networkId);
   world.docker.subnets.clear();
   const agent = await recover(world);
@@ -178,6 +179,7 @@ test('nothing is taken away while Docker does not answer, nor before the grace t
   const world = new DriverWorld();
   const survivor = await startSurvivor(world);
   world.docker.removeEndpoint(survivor.container.endpointId);
+  world.giveBack(survivor.container.endpointId);
   const agent = await new AgentProcess(world).boot();
   world.docker.setAvailable(false);
   for (let look = 0; look < 5; look += 1) {
@@ -220,12 +222,26 @@ test('the bridge was made anew: ports come back under their numbers', async () =
   expectWorking(agent, survivor);
 });
 
+test('a Docker that lists nothing of ours takes no running container with it', async () => {
+  const world = new DriverWorld();
+  const survivor = await startSurvivor(world);
+  world.docker.removeEndpoint(survivor.container.endpointId);
+  world.docker.removeNetwork(survivor.networkId);
+  const agent = await recover(world);
+  expectWorking(agent, survivor);
+  // As soon as the container has ended, everything of it goes.
+  world.host.links.table.delete(linkNamesOf(survivor.container.endpointId).host);
+  world.docker.subnets.clear();
+  await reconcile(agent);
+  expect(world.leftovers(agent)).toEqual([]);
+});
+
 test('a directory that was lost takes no running container with it', async () => {
   const world = new DriverWorld();
   await startSurvivor(world);
   const [links, ports] = [[...world.host.links.table.keys()], [...world.switch.table.keys()]];
   const empty = new DriverWorld();
-  Object.assign(empty, { host: world.host, switch: world.switch, docker: world.docker });
+  Object.assign(empty, { host: world.host, switch: world.switch });
   await recover(empty);
   expect([...world.host.links.table.keys()]).toEqual(links);
   expect([...world.switch.table.keys()]).toEqual(ports);

@@ -145,14 +145,36 @@ describe('repairs', () => {
 describe('removals', () => {
   test('none where all is well', () => expect(removals(look(), dockerState())).toEqual([]));
 
-  test('an endpoint that Docker has forgotten', () =>
-    expect(removals(look(), dockerState({ endpoints: [] }))).toEqual([`forget-endpoint ${web.endpointId}`]));
+  test('an endpoint that Docker has forgotten: its pair is gone, or was given back', () => {
+    const forgotten = dockerState({ endpoints: [] });
+    const forget = [`forget-endpoint ${web.endpointId}`];
+    expect(removals(look({ links: new Set() }), forgotten)).toEqual(forget);
+    expect(removals(look({ links: new Set(Object.values(linkNamesOf(web.endpointId))) }), forgotten)).toEqual(forget);
+  });
+
+  test('nothing of a container that runs, whatever Docker lists', () => {
+    const nothing = dockerState({ endpoints: [], networkIds: new Set([networkId]) });
+    expect(removals(look(), nothing)).toEqual([]);
+    const { complaints } = planRemovals(look(), nothing, new Map(), { now: 0, graceMs: 1 });
+    expect(complaints).toEqual([
+      { endpointId: web.endpointId, problem: expect.stringMatching(/installed by another name/) },
+    ]);
+  });
 
   test('links and OVS ports of nobody; those of others are not ours to judge', () => {
     const stranger = newId();
     const { host, container } = linkNamesOf(stranger);
     const seen = look({
-      links: new Set([host, container, endpoint.interfaceName, 'eth0', 'dl', 'dlxyz', 'dc0123456789ab']),
+      links: new Set([
+        host,
+        container,
+        endpoint.interfaceName,
+        `dl${newId().slice(0, 11)}`,
+        'eth0',
+        'dl',
+        'dlxyz',
+        'dc0123456789ab',
+      ]),
       ports: [...world.switch.ports(), portOf(host, 9, stranger), portOf('daoli0', 65_000, undefined)],
     });
     expect(removals(seen, dockerState())).toEqual([
@@ -214,6 +236,7 @@ describe('removals', () => {
 
   test('a thing that was wanted in between begins anew', () => {
     const time = (now: number) => ({ now, graceMs: GRACE_MS });
+    world.giveBack(web.endpointId);
     const forgotten = dockerState({ endpoints: [] });
     const first = planRemovals(look(), forgotten, new Map(), time(0));
     const wanted = planRemovals(look(), dockerState(), first.suspects, time(60_000));
@@ -347,6 +370,7 @@ describe('the reconciler', () => {
   test('an endpoint that Docker called for a moment ago is not forgotten', async () => {
     const process = new AgentProcess(world);
     world.docker.removeEndpoint(web.endpointId);
+    world.giveBack(web.endpointId);
     await process.reconciler.run();
     world.clock.advance(GRACE_MS);
     await process.call('EndpointOperInfo', { NetworkID: networkId, EndpointID: web.endpointId });
