@@ -18,6 +18,7 @@ PROGRAMS=daolinet/programs:latest
 BASE=daolinet/base:$SUITE
 CACHE=${DAOLINET_CACHE:-/var/cache/daolinet}
 MIRROR=${DAOLINET_MIRROR:-http://deb.debian.org/debian}
+KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 CONTEXT=build/context
 RESULT=build/plugin
 SCHEMA=src/directory/directory.ovsschema
@@ -76,11 +77,12 @@ base_image() {
 make_base() {
   [ "$(id -u)" = 0 ] || fail "no image registry has $SUITE for us, and making it with debootstrap takes root"
   command -v debootstrap >/dev/null || fail "no image registry is reachable: install debootstrap to build without one"
+  [ -e $KEYS ] || fail "debootstrap needs $KEYS: install debian-archive-keyring"
   say "no image registry is reachable: making a Debian $SUITE with debootstrap"
   local folder script=$SUITE
   folder=$(mktemp -d "$CACHE/base.XXXXXX")
   [ -e /usr/share/debootstrap/scripts/$SUITE ] || script=sid
-  if ! debootstrap --variant=minbase "--arch=$ARCH" $SUITE "$folder/root" "$MIRROR" $script >"$folder/log" 2>&1; then
+  if ! debootstrap --variant=minbase "--arch=$ARCH" --keyring=$KEYS $SUITE "$folder/root" "$MIRROR" $script >"$folder/log" 2>&1; then
     tail -n 20 "$folder/log"
     rm -rf "$folder"
     fail "debootstrap failed; its last lines are above"

@@ -4,10 +4,18 @@ export DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/sbin:/sbin"
 
 has() { command -v "$1" >/dev/null; }
 
-# missing_packages PROGRAM=PACKAGE...: the packages of those programs that are not there, one a line.
+# What debootstrap checks Debian's signatures with; Debian has it, Ubuntu need not.
+DEBIAN_KEYS=/usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+
+# missing_packages NAME=PACKAGE...: the packages of those programs or files that are not there, one a line.
 missing_packages() {
   local pair
-  for pair in "$@"; do has "${pair%%=*}" || echo "${pair#*=}"; done | sort -u
+  for pair in "$@"; do
+    case $pair in
+      /*) [ -e "${pair%%=*}" ] ;;
+      *) has "${pair%%=*}" ;;
+    esac || echo "${pair#*=}"
+  done | sort -u
 }
 
 # install_packages PACKAGE...: with the package lists as they are where that is enough, else with fresh ones.

@@ -119,7 +119,7 @@ check_machine() {
 install_dependencies() {
   local missing
   missing=$(missing_packages dockerd=docker.io ovs-vsctl=openvswitch-switch docker-registry=docker-registry \
-    debootstrap=debootstrap busybox=busybox-static | paste -s -d ' ')
+    debootstrap=debootstrap busybox=busybox-static $DEBIAN_KEYS | paste -s -d ' ')
   if [ -n "$missing" ]; then
     begin "installing $missing"
     # shellcheck disable=SC2086
@@ -369,6 +369,13 @@ other_networks() {
   done | awk -v own="$(! made network || recall network)" '$1 != own && !seen[$1]++ { print $2 }'
 }
 
+# other_containers: names of running containers on our network that this script did not start.
+other_containers() {
+  made network || return 0
+  docker network inspect --format '{{range .Containers}}{{.Name}} {{end}}' "$(recall network)" 2>/dev/null |
+    tr ' ' '\n' | grep -v -x -F "$(tr ' ' '\n' <<<"$CONTAINERS")" | grep . || true
+}
+
 remove_demo() {
   local name
   for name in $CONTAINERS; do
@@ -454,6 +461,8 @@ down() {
   prepare_state
   if docker_runs; then
     local others
+    others=$(other_containers | paste -s -d ' ')
+    [ -z "$others" ] || fail "these containers are on the network $NETWORK; remove them first: docker rm -f $others"
     others=$(other_networks | paste -s -d ' ')
     [ -z "$others" ] || ! made plugin ||
       fail "these networks use DaoliNet and were not made here; remove them first: docker network rm $others"

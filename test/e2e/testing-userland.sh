@@ -9,6 +9,7 @@ CACHE=/var/cache/daolinet
 ROOT=$CACHE/testing
 PACKAGES=docker.io,docker-cli,docker-registry,openvswitch-switch,busybox-static,iproute2,iptables,nftables,ethtool
 PACKAGES=$PACKAGES,tcpdump,conntrack,iperf3,procps,kmod,ca-certificates
+KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 MIRROR=${DAOLINET_MIRROR:-http://deb.debian.org/debian}
 
 mkdir -p $CACHE
@@ -18,7 +19,7 @@ if [ ! -e $ROOT/etc/debian_version ]; then
   rm -rf $ROOT.new
   trap 'rm -rf $ROOT.new' EXIT
   # The script's name is given, because older versions of debootstrap do not know it for testing.
-  if ! debootstrap --variant=minbase --include=$PACKAGES testing $ROOT.new "$MIRROR" sid >$CACHE/testing.log 2>&1; then
+  if ! debootstrap --variant=minbase --keyring=$KEYS --include=$PACKAGES testing $ROOT.new "$MIRROR" sid >$CACHE/testing.log 2>&1; then
     tail -n 20 $CACHE/testing.log $ROOT.new/debootstrap/debootstrap.log >&2
     exit 1
   fi
