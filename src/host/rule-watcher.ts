@@ -34,8 +34,9 @@ kill $guard 2>/dev/null`;
 const SETTLE_MS = 50;
 const LEGACY_MS = 1000;
 const FULL_MS = 60_000;
-const MAX_PAUSE_MS = 30_000;
-const CALM_MS = 60_000;
+/** For so long somebody who fights with us can have the rules away; longer than it calm has to last. */
+const MAX_PAUSE_MS = 5000;
+const CALM_MS = 10_000;
 const MAX_LINE = 65_536;
 
 /** Whether a line of `nft monitor` can mean that a rule of ours is gone, or that a chain appeared that needs one. */
@@ -121,7 +122,7 @@ export class RuleWatcher {
     this.check('repair');
   }
 
-  /** A minute without anything to put back: whoever fought with us has ended. */
+  /** Nothing to put back for a while: whoever fought with us has ended. */
   private calm(): void {
     this.repairs.succeeded();
     this.pauseMs = SETTLE_MS;
