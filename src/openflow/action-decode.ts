@@ -61,9 +61,9 @@ function decodeSetField(buffer: Buffer, at: number, end: number): Action | undef
 function decodeNicira(buffer: Buffer, at: number, length: number): Action | undefined {
   switch (u16(buffer, at + 8)) {
     case NXAST.RESUBMIT:
-      return { type: 'resubmit', inPort: port16(u16(buffer, at + 10)) };
+      return decodeResubmit(buffer, at, SAME_TABLE);
     case NXAST.RESUBMIT_TABLE:
-      return decodeResubmitTable(buffer, at);
+      return decodeResubmit(buffer, at, buffer[at + 12] as number);
     case NXAST.REG_LOAD2:
       return decodeSetField(buffer, at + 10, at + length);
     case NXAST.CONTROLLER:
@@ -119,8 +119,8 @@ function port16(portNo: number): PortNo {
   return (portNo >= 0xff00 ? (portNo | 0xffff0000) >>> 0 : portNo) as PortNo;
 }
 
-function decodeResubmitTable(buffer: Buffer, at: number): Action {
-  const [inPort, table] = [u16(buffer, at + 10), buffer[at + 12] as number];
+function decodeResubmit(buffer: Buffer, at: number, table: number): Action {
+  const inPort = u16(buffer, at + 10);
   return {
     type: 'resubmit',
     ...(inPort === IN_PORT_16 ? {} : { inPort: port16(inPort) }),
@@ -128,19 +128,29 @@ function decodeResubmitTable(buffer: Buffer, at: number): Action {
   };
 }
 
+type ControllerOptions = { -readonly [Key in keyof ControllerAction]: ControllerAction[Key] };
+
 /** NXAST_CONTROLLER, which CONTROLLER2 stands for as well. */
 function decodeController(buffer: Buffer, at: number): Action {
-  const [maxLen, controllerId, reason] = [u16(buffer, at + 10), u16(buffer, at + 12), buffer[at + 14] as number];
-  return {
+  return withoutDefaults({
     type: 'controller',
-    ...(maxLen === 0xffff ? {} : { maxLen }),
-    ...(controllerId === 0 ? {} : { controllerId }),
-    ...(reason === OFPR.ACTION ? {} : { reason }),
-  };
+    maxLen: u16(buffer, at + 10),
+    controllerId: u16(buffer, at + 12),
+    reason: buffer[at + 14] as number,
+  });
+}
+
+/** What says the same as saying nothing is left out. */
+function withoutDefaults(action: ControllerOptions): Action {
+  if (action.maxLen === 0xffff) delete action.maxLen;
+  if (action.controllerId === 0) delete action.controllerId;
+  if (action.reason === OFPR.ACTION) delete action.reason;
+  if (action.userdata?.length === 0) delete action.userdata;
+  return action;
 }
 
 function decodeController2(buffer: Buffer, offset: number, end: number): Action {
-  const action: { -readonly [Key in keyof ControllerAction]: ControllerAction[Key] } = { type: 'controller' };
+  const action: ControllerOptions = { type: 'controller' };
   for (let at = offset; at < end;) {
     const length = u16(buffer, at + 2);
     if (end - at < 8 || length < 4 || at + length > end)
@@ -148,15 +158,10 @@ function decodeController2(buffer: Buffer, offset: number, end: number): Action 
     takeProperty(action, buffer, at, length);
     at += (length + 7) & ~7;
   }
-  return action;
+  return withoutDefaults(action);
 }
 
-function takeProperty(
-  action: { -readonly [Key in keyof ControllerAction]: ControllerAction[Key] },
-  buffer: Buffer,
-  at: number,
-  length: number,
-): void {
+function takeProperty(action: ControllerOptions, buffer: Buffer, at: number, length: number): void {
   const type = u16(buffer, at);
   if (type === NXAC2PT.MAX_LEN) action.maxLen = u16(buffer, at + 4);
   else if (type === NXAC2PT.CONTROLLER_ID) action.controllerId = u16(buffer, at + 4);

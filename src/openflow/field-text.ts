@@ -7,7 +7,6 @@ import type { PortNo } from './constants';
 import { OFPP } from './constants';
 import type { Masked, MatchValue } from './match';
 import type { FieldRow } from './oxm';
-import { fullMask } from './oxm';
 
 /** C's %#x: a hexadecimal number, and 0 as "0". */
 export function hex(value: number | bigint): string {
@@ -108,7 +107,7 @@ function formatFrag(value: number, mask: number): string {
 /** A value of `row` with its mask, as in set_field. In a match the field's own spelling may differ: see match-text. */
 export function formatValue(row: FieldRow, value: MatchValue): string {
   const exact = isMasked(value) ? value.value : value;
-  const mask = isMasked(value) ? value.mask : fullMask(row);
+  const mask = isMasked(value) ? value.mask : row.max;
   switch (row.format) {
     case 'port':
       return formatPort(exact as number);
@@ -143,7 +142,7 @@ function parseExact(row: FieldRow, text: string): number | bigint {
     case 'ipv6':
       return parseIpv6(text);
     default:
-      return row.bits > 48 ? parseWide(text, fullMask(row) as bigint) : parseUnsigned(text, fullMask(row) as number);
+      return row.bits > 48 ? parseWide(text, row.max as bigint) : parseUnsigned(text, row.max as number);
   }
 }
 
@@ -154,7 +153,7 @@ function parseMask(row: FieldRow, text: string): number | bigint {
   }
   if (row.format === 'ipv6' && /^\d{1,3}$/.test(text)) {
     const prefix = parseUnsigned(text, 128);
-    return (fullMask(row) as bigint) ^ ((1n << BigInt(128 - prefix)) - 1n);
+    return (row.max as bigint) ^ ((1n << BigInt(128 - prefix)) - 1n);
   }
   return parseExact(row, text);
 }
@@ -165,13 +164,13 @@ export function parseValue(row: FieldRow, text: string): MatchValue {
     const named = FRAG_NAMES.find(([name]) => name === text);
     if (named === undefined) throw new DaoliError('invalid', `"${text}" is no kind of fragment`, text);
     const [, value, mask] = named;
-    return mask === fullMask(row) ? value : { value, mask };
+    return mask === row.max ? value : { value, mask };
   }
   const slash = text.indexOf('/');
   if (slash < 0) return parseExact(row, text);
   const mask = parseMask(row, text.slice(slash + 1));
   const value = parseExact(row, text.slice(0, slash));
-  if (mask === fullMask(row)) return value;
+  if (mask === row.max) return value;
   if (typeof value === 'bigint') return { value: value & (mask as bigint), mask: mask as bigint };
   return { value: maskNumber(value, mask as number), mask: mask as number };
 }

@@ -96,7 +96,8 @@ export function formatFlowMod(flow: FlowMod): string {
 type Writable<Type> = { -readonly [Key in keyof Type]: Type[Key] };
 
 /**
- * Parses what `formatFlow` writes: `parseFlow(formatFlow(flow))` equals `flow`. It reads the subset of ovs-ofctl's
+ * Parses what `formatFlow` writes: `parseFlow(formatFlow(flow))` equals `flow` (only of the two masks that OVS both prints
+ * as nw_frag=no, and as nw_frag=later, the exact one comes back). It reads the subset of ovs-ofctl's
  * notation that this codec knows. Throws `invalid`, naming the part.
  */
 export function parseFlow(text: string): FlowMod {
@@ -165,7 +166,8 @@ function takePair(name: string, value: string, flow: Partial<Writable<FlowMod>>)
 
 function takeCookie(text: string, flow: Partial<Writable<FlowMod>>): void {
   const [cookie = '', mask] = text.split('/');
-  flow.cookie = parseWide(cookie, U64_MAX);
+  const value = parseWide(cookie, U64_MAX);
+  if (value !== 0n) flow.cookie = value;
   if (mask !== undefined) flow.cookieMask = parseWide(mask, U64_MAX);
 }
 

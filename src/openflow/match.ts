@@ -4,7 +4,7 @@ import type { MessageWriter } from './message-writer';
 import { ProtocolError } from './protocol-error';
 import { u16, u32, readValue } from './reader';
 import type { FieldName, FieldRow, FieldValues } from './oxm';
-import { FIELDS, OXM_HAS_MASK, fullMask, rowOfHeader } from './oxm';
+import { FIELDS, OXM_HAS_MASK, rowOfHeader } from './oxm';
 
 /** A value of which only the bits of `mask` count. `value` has no bit outside `mask`. */
 export interface Masked<Value> {
@@ -28,7 +28,7 @@ const OFPMT_OXM = 1;
 
 /** Stores one value in the width of its field. Throws RangeError where it does not fit. */
 function encodeValue(writer: MessageWriter, row: FieldRow, value: number | bigint): void {
-  if (value < 0 || value > fullMask(row)) throw new RangeError(`${row.field}: ${value} does not fit ${row.bits} bits`);
+  if (value < 0 || value > row.max) throw new RangeError(`${row.field}: ${value} does not fit ${row.bits} bits`);
   if (typeof value === 'bigint') {
     if (row.bytes === 8) writer.u64(value);
     else if (row.bytes === 16) writer.u128(value);
@@ -135,9 +135,9 @@ export function decodeValue(buffer: Buffer, offset: number, row: FieldRow): Matc
   if (!masked) return value;
   const mask = readValue(buffer, offset + 4 + row.bytes, row.bytes);
   checkBits(row, mask);
-  return mask === fullMask(row) ? value : ({ value, mask } as Masked<number> | Masked<bigint>);
+  return mask === row.max ? value : ({ value, mask } as Masked<number> | Masked<bigint>);
 }
 
 function checkBits(row: FieldRow, value: number | bigint): void {
-  if (value > fullMask(row)) throw new ProtocolError(row.longName, `value over ${row.bits} bits`);
+  if (value > row.max) throw new ProtocolError(row.longName, `value over ${row.bits} bits`);
 }

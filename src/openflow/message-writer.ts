@@ -11,6 +11,7 @@ export const MAX_MESSAGE_LENGTH = 0xffff;
 const ROOM = 2 * (MAX_MESSAGE_LENGTH + 1);
 
 const EMPTY = Buffer.alloc(0);
+const scratch = new DataView(new ArrayBuffer(8));
 
 export class MessageWriter {
   /** The current slab. It is replaced when it is full: never keep it over a call that may write. */
@@ -112,13 +113,15 @@ export class MessageWriter {
 
   /** A number of up to 48 bits, as six bytes: a MAC address. */
   u48(value: number): void {
-    this.u16(Math.floor(value / 0x1_0000_0000));
-    this.u32(value >>> 0);
+    this.u16((value / 0x1_0000_0000) >>> 0);
+    this.u32(value);
   }
 
   u64(value: bigint): void {
-    this.u32(Number((value >> 32n) & 0xffffffffn));
-    this.u32(Number(value & 0xffffffffn));
+    // Through a scratch view: shifting a bigint would allocate two more.
+    scratch.setBigUint64(0, value);
+    this.u32(scratch.getUint32(0));
+    this.u32(scratch.getUint32(4));
   }
 
   u128(value: bigint): void {
@@ -134,8 +137,9 @@ export class MessageWriter {
   }
 
   zeros(count: number): void {
-    this.bytes.fill(0, this.position, this.position + count);
-    this.position += count;
+    const { bytes, position } = this;
+    for (let i = 0; i < count; i++) bytes[position + i] = 0;
+    this.position = position + count;
   }
 
   /** Zeros until the length since `start` is a multiple of 8. */

@@ -19,6 +19,8 @@ export interface FieldRow {
   readonly nxm: number;
   readonly bytes: number;
   readonly bits: number;
+  /** All bits set: the largest value, and the mask that stands for "exactly". */
+  readonly max: number | bigint;
   readonly format: FieldFormat;
   /** Position in a match. */
   readonly order: number;
@@ -158,7 +160,9 @@ function toRow([field, name, bits, format, oxm, nxm]: Declaration, order: number
   const header = (id: Id) => ((id[0] << 16) | (id[1] << 9) | bytes) >>> 0;
   const [forMatch, forMove] = [oxm ?? nxm, nxm ?? oxm];
   if (forMatch === undefined || forMove === undefined) throw new Error(`${field} has no OXM or NXM header`);
-  return { field, name, longName: forMove[2], oxm: header(forMatch), nxm: header(forMove), bytes, bits, format, order };
+  const max = bits > 48 ? (1n << BigInt(bits)) - 1n : 2 ** bits - 1;
+  const headers = { oxm: header(forMatch), nxm: header(forMove) };
+  return { field, name, longName: forMove[2], ...headers, bytes, bits, max, format, order };
 }
 
 /** Every field, in the order in which a match carries them. */
@@ -181,9 +185,4 @@ for (const row of FIELD_ROWS) {
 /** The row that an OXM or NXM header names, whatever its mask bit and length. */
 export function rowOfHeader(header: number): FieldRow | undefined {
   return byClassAndField.get(header >>> 9);
-}
-
-/** All bits of a field set: the mask that stands for "exactly". */
-export function fullMask(row: FieldRow): number | bigint {
-  return row.bits > 48 ? (1n << BigInt(row.bits)) - 1n : 2 ** row.bits - 1;
 }

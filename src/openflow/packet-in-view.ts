@@ -72,9 +72,12 @@ export class PacketInView {
     this.hasMetadata = false;
     this.metadataHi = 0;
     this.metadataLo = 0;
+    this.userdataOffset = 0;
     this.userdataLength = 0;
+    this.packetOffset = 0;
     this.packetLength = 0;
     this.fullLength = 0;
+    this.continuationOffset = 0;
     this.continuationLength = 0;
     const { regs } = this;
     for (let i = 0; i < 8; i++) regs[i] = 0;

@@ -19,8 +19,13 @@ export function u48(buffer: Uint8Array, offset: number): number {
   return u16(buffer, offset) * 0x1_0000_0000 + u32(buffer, offset + 2);
 }
 
+const scratch = new DataView(new ArrayBuffer(8));
+
 export function u64(buffer: Uint8Array, offset: number): bigint {
-  return (BigInt(u32(buffer, offset)) << 32n) | BigInt(u32(buffer, offset + 4));
+  // Through a scratch view: putting a bigint together from two would allocate four.
+  scratch.setUint32(0, u32(buffer, offset));
+  scratch.setUint32(4, u32(buffer, offset + 4));
+  return scratch.getBigUint64(0);
 }
 
 /** 64 bits as a number: exact up to 2^53, which no counter of a datapath reaches. */

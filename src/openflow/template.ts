@@ -32,7 +32,7 @@ export type PlaceWidth = 1 | 2 | 4 | 6;
 function store(bytes: Buffer, offset: number, width: PlaceWidth, value: number): void {
   switch (width) {
     case 6: {
-      const high = Math.floor(value / 0x1_0000_0000);
+      const high = (value / 0x1_0000_0000) >>> 0;
       bytes[offset] = high >>> 8;
       bytes[offset + 1] = high;
       storeU32(bytes, offset + 2, value);
@@ -95,7 +95,7 @@ export class Template<Name extends string> {
 }
 
 // Below this a loop is faster than the subarray that TypedArray.set needs.
-const SHORT_COPY = 128;
+const SHORT_COPY = 48;
 
 function copyBytes(source: Buffer, from: number, length: number, target: Buffer, to: number): void {
   if (length > SHORT_COPY) source.copy(target, to, from, from + length);

@@ -33,6 +33,6 @@ export function setU32(bytes: Uint8Array, offset: number, value: number): void {
 }
 
 export function setMac(bytes: Uint8Array, offset: number, value: Mac): void {
-  setU16(bytes, offset, Math.floor(value / 0x1_0000_0000));
+  setU16(bytes, offset, (value / 0x1_0000_0000) >>> 0);
   setU32(bytes, offset + 2, value);
 }
