@@ -1,6 +1,6 @@
 // Between endpoints and what is behind the host port, on a real Open vSwitch in user space: addresses are rewritten on one
 // side only, in the datapath where it can, and by the controller where it cannot. And the gateway, which answers itself.
-import { parseIpv4, type Ipv4 } from '../../src/base/addresses';
+import { parseIpv4 } from '../../src/base/addresses';
 import { internetChecksum } from '../../src/packet/checksum';
 import { naiveChecksum, naiveL4Checksum } from '../unit/packet/frames';
 import {
