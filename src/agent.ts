@@ -84,7 +84,7 @@ export class Agent implements ShownAgent {
     const { directory: store, driver, parts } = this;
     this.reconciler = new Reconciler({ ...world, driver, parts, docker });
     const setDockerBridges = async (names: readonly string[]) => this.plane?.setDockerBridges(names);
-    const onDockerBack = () => this.reconciler.trigger();
+    const onDockerBack = () => void this.reconciler.run();
     this.follower = new NameFollower({ docker, store, setDockerBridges, logger, onDockerBack });
     this.api = new ApiServer(join(hostRun, 'daolinet'), this, logger);
   }

@@ -12,6 +12,12 @@ export const networkShape = z.object({
   Internal: z.boolean().optional(),
   Options: z.record(z.string(), z.string()).nullish(),
   Labels: z.record(z.string(), z.string()).nullish(),
+  IPAM: z
+    .object({
+      Driver: z.string().nullish(),
+      Config: z.array(z.object({ Subnet: z.string().nullish() })).nullish(),
+    })
+    .nullish(),
   Containers: z.record(z.string(), z.object({ Name: z.string(), EndpointID: z.string() })).nullish(),
 });
 export type EngineNetwork = z.infer<typeof networkShape>;
@@ -40,6 +46,12 @@ const eventShape = z.object({
 
 export const CONTAINER_ACTIONS = ['start', 'die', 'rename', 'destroy'] as const;
 export const NETWORK_ACTIONS = ['create', 'connect', 'disconnect', 'destroy'] as const;
+
+/** The subnets of a network whose addresses one of these IPAM drivers gives out. */
+export function subnetsOf({ IPAM }: EngineNetwork, ipamDrivers: readonly string[]): string[] {
+  if (!ipamDrivers.includes(IPAM?.Driver ?? '')) return [];
+  return (IPAM?.Config ?? []).flatMap(({ Subnet }) => Subnet ?? []);
+}
 
 export function networkOf(network: EngineNetwork): DockerNetwork {
   const { Id: id, Name: name, Driver: driver, Scope: scope, Internal: internal, Labels: labels } = network;

@@ -57,6 +57,8 @@ export interface DockerHandlers {
 export interface Docker {
   /** Networks of our drivers. */
   listNetworks(): Promise<DockerNetwork[]>;
+  /** Subnets ("10.1.0.0/24") of all networks, of whatever driver, that have our IPAM. */
+  listOwnSubnets(): Promise<string[]>;
   /** Every endpoint on networks of our drivers that the engine knows, those of containers that are just starting included. */
   listEndpoints(): Promise<DockerEndpoint[]>;
   /** The endpoints of one container on networks of any driver; none where it does not exist or run. */

@@ -11,6 +11,7 @@ import {
   endpointsOfNetwork,
   networkOf,
   networkShape,
+  subnetsOf,
   type EngineNetwork,
 } from './answers';
 import type { Docker, DockerEndpoint, DockerHandlers, DockerNetwork, DockerWatch } from './docker';
@@ -19,7 +20,7 @@ import { EngineEvents } from './engine-events';
 export interface EngineOptions {
   /** "/run/docker.sock". */
   readonly socketPath: string;
-  /** Names under which our driver is known, each as Docker shows it. */
+  /** Names under which our driver and our IPAM are known, each as Docker shows it. */
   readonly drivers: readonly string[];
   readonly clock: Clock;
   readonly logger: Logger;
@@ -44,6 +45,13 @@ export class Engine implements Docker {
 
   async listNetworks(): Promise<DockerNetwork[]> {
     return this.bounded(async (signal) => (await this.ourNetworks(signal)).map(networkOf));
+  }
+
+  listOwnSubnets(): Promise<string[]> {
+    return this.bounded(async (signal) => {
+      const list: unknown[] = await this.api.listNetworks({ abortSignal: signal });
+      return list.flatMap((each) => subnetsOf(networkShape.parse(each), this.options.drivers));
+    });
   }
 
   listEndpoints(): Promise<DockerEndpoint[]> {

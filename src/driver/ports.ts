@@ -63,10 +63,4 @@ export interface DriverParts {
 }
 
 /** Asked by the reconciler alone, never in a call of Docker, which would wait for itself: see src/docker. */
-export interface DockerInventory extends Pick<Docker, 'listNetworks' | 'listEndpoints'> {
-  /**
-   * The subnets, as "10.1.0.0/24", of every network of any driver that has our IPAM. Where nobody can tell, pools that
-   * wait for a network are left waiting.
-   */
-  listOwnSubnets?(): Promise<readonly string[]>;
-}
+export type DockerInventory = Pick<Docker, 'listNetworks' | 'listEndpoints' | 'listOwnSubnets'>;

@@ -18,8 +18,8 @@ import { ENDPOINT_KEY } from './ports';
 export interface DockerState {
   readonly networkIds: ReadonlySet<string>;
   readonly endpoints: readonly { readonly endpointId: string; readonly networkId: string }[];
-  /** Subnets of networks of any driver that have our IPAM; undefined where nobody can tell. */
-  readonly ownSubnets: ReadonlySet<string> | undefined;
+  /** Subnets of networks of any driver that have our IPAM. */
+  readonly ownSubnets: ReadonlySet<string>;
 }
 
 /** One look at everything. Links and ports were listed before the view is read, so a new one's row is in the view. */
@@ -264,7 +264,6 @@ function unwantedNetworks(seen: Observation, docker: DockerState): Unwanted[] {
 /** Pools that wait for a network which Docker does not have. */
 function unwantedPools({ view, host }: Observation, docker: DockerState): Unwanted[] {
   const { ownSubnets } = docker;
-  if (ownSubnets === undefined) return [];
   return [...view.pools()]
     .filter(
       (pool) => pool.networkId === undefined && isHeldOnlyBy(pool, host) && !ownSubnets.has(formatCidr(pool.cidr)),

@@ -200,10 +200,9 @@ export class Reconciler {
       const [networks, endpoints, subnets] = await Promise.all([
         docker.listNetworks(),
         docker.listEndpoints(),
-        docker.listOwnSubnets?.(),
+        docker.listOwnSubnets(),
       ]);
-      const ownSubnets = subnets === undefined ? undefined : new Set(subnets);
-      return { networkIds: new Set(networks.map(({ id }) => id)), endpoints, ownSubnets };
+      return { networkIds: new Set(networks.map(({ id }) => id)), endpoints, ownSubnets: new Set(subnets) };
     } catch {
       return undefined;
     }

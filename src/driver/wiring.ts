@@ -39,8 +39,7 @@ export class Wiring {
     const task = this.calls.runOnOwn(id, async (deadline) => {
       const endpoint = this.parts.store.view.endpoint(id);
       if (endpoint === undefined) return;
-      await this.addLink(endpoint, deadline);
-      await this.addPort(endpoint, deadline);
+      await this.makeLinkAndPort(endpoint, deadline);
       this.prepared.add(id);
     });
     task.catch(() => undefined);
@@ -48,7 +47,7 @@ export class Wiring {
 
   /** Makes veth pair, OVS port and flows, as far as they are not there. */
   async connect(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
-    if (!this.prepared.delete(endpoint.id)) await this.addLink(endpoint, deadline);
+    if (!this.prepared.delete(endpoint.id)) await this.makeLinkAndPort(endpoint, deadline);
     await this.attach(endpoint, deadline);
   }
 
@@ -88,17 +87,23 @@ export class Wiring {
     ]);
   }
 
-  private async addLink(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
+  private async makeLinkAndPort(endpoint: EndpointRow, deadline: Deadline): Promise<void> {
     const { checksumOffload } = this.parts.settings;
     const { mtu } = requireNetwork(this.parts.store.view, endpoint.networkId);
     const { host: name, container: peer } = linkNamesOf(endpoint.id);
     const pair = { name, peer, mtu, peerMac: endpoint.mac, checksumOffload };
     await deadline.wait(LINKS, this.parts.links.createVeth(pair));
+    // A port that an earlier attempt left is deaf to a pair that was made anew under its name.
+    await this.addPort(endpoint, deadline, true);
   }
 
-  private addPort({ id, interfaceName: name, portNo }: EndpointRow, deadline: Deadline): Promise<number> {
+  private addPort(endpoint: EndpointRow, deadline: Deadline, isNewDevice = false): Promise<number> {
+    const { id, interfaceName: name, portNo: ofportRequest } = endpoint;
     const externalIds = { [ENDPOINT_KEY]: id };
-    return deadline.wait(OPEN_VSWITCH, this.parts.switch.addPort({ name, ofportRequest: portNo, externalIds }));
+    return deadline.wait(
+      OPEN_VSWITCH,
+      this.parts.switch.addPort({ name, ofportRequest, externalIds, ...(isNewDevice && { isNewDevice }) }),
+    );
   }
 }
 

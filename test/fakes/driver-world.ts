@@ -105,7 +105,7 @@ export class MemoryFlows implements FlowController {
 export class DockerWithSubnets extends MemoryDocker {
   readonly subnets = new Set<string>();
 
-  listOwnSubnets(): Promise<string[]> {
+  override listOwnSubnets(): Promise<string[]> {
     return Promise.resolve([...this.subnets]);
   }
 

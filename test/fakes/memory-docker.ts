@@ -14,6 +14,7 @@ import type {
 export class MemoryDocker implements Docker {
   networks: DockerNetwork[] = [];
   endpoints: DockerEndpoint[] = [];
+  ownSubnets: string[] = [];
   bridges: string[] = ['docker0'];
   private available = true;
   private readonly watchers = new Set<DockerHandlers>();
@@ -38,6 +39,10 @@ export class MemoryDocker implements Docker {
 
   listNetworks(): Promise<DockerNetwork[]> {
     return this.answer(() => [...this.networks]);
+  }
+
+  listOwnSubnets(): Promise<string[]> {
+    return this.answer(() => [...this.ownSubnets]);
   }
 
   listEndpoints(): Promise<DockerEndpoint[]> {

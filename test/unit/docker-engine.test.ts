@@ -60,6 +60,18 @@ describe('listing', () => {
     });
   });
 
+  test('subnets of networks that have our IPAM, whatever their driver', async () => {
+    const [bridge, ...others] = engine.answers['/networks'] as object[];
+    const config = [{ Subnet: '10.1.0.0/24', Gateway: '10.1.0.1' }, { Subnet: '10.2.0.0/24' }];
+    engine.answers['/networks'] = [{ ...bridge, IPAM: { Driver: 'bridge', Options: null, Config: config } }, ...others];
+    expect(await docker.listOwnSubnets()).toEqual(['10.1.0.0/24', '10.2.0.0/24']);
+    engine.answers['/networks'] = others.map((network) => ({
+      ...network,
+      IPAM: { Driver: 'default', Config: config },
+    }));
+    expect(await docker.listOwnSubnets()).toEqual([]);
+  });
+
   test('endpoints, with names and aliases as they are after a rename', async () => {
     const endpoints = await docker.listEndpoints();
     expect(endpoints).toEqual(
@@ -104,10 +116,13 @@ describe('listing', () => {
 });
 
 describe('an engine that is not well: no list rather than a short one', () => {
-  test.each(['listNetworks', 'listEndpoints', 'listBridges'] as const)('%s while it is away', async (method) => {
-    await engine.stop();
-    await expect(docker[method]()).rejects.toMatchObject({ code: 'unavailable' });
-  });
+  test.each(['listNetworks', 'listEndpoints', 'listBridges', 'listOwnSubnets'] as const)(
+    '%s while it is away',
+    async (method) => {
+      await engine.stop();
+      await expect(docker[method]()).rejects.toMatchObject({ code: 'unavailable' });
+    },
+  );
 
   test('one network of many cannot be read', async () => {
     engine.faults.set(`/networks/${NETWORK}`, 500);
