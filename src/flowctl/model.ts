@@ -105,7 +105,7 @@ export const DEFAULT_FLOW_SETTINGS: FlowSettings = {
   maxRoutesPerDatapath: 262_144,
   denyTimeoutSeconds: 30,
   negativeTimeoutSeconds: 1,
-  installTimeoutMs: 2000,
+  installTimeoutMs: 4000,
   inactivityProbeMs: 5000,
 };
 

@@ -3,7 +3,7 @@
 import { tmpdir } from 'node:os';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseIpv4, type Ipv4 } from '../../src/base/addresses';
+import { parseIpv4 } from '../../src/base/addresses';
 import { systemClock } from '../../src/base/clock';
 import { silentLogger } from '../../src/base/logger';
 import { Controller } from '../../src/flowctl/controller';
@@ -64,7 +64,7 @@ test.each<[string, number, Buffer]>([
   ['another tenant', 3, frameFrom(blue, one.ip, udp('d'))],
   ['another network', 1, frameFrom(one, other.ip, udp('e'))],
   ['out', 1, frameFrom(one, OUTSIDE, udp('f'))],
-  ['out again', 1, frameFrom(one, (OUTSIDE + 1), udp('g'))],
+  ['out again', 1, frameFrom(one, OUTSIDE + 1, udp('g'))],
   ['in', 10, frameIn(one, udp('h'))],
   ['in to one that did not speak', 10, frameIn(two, udp('i'))],
   ['to the host', 1, frameFrom(one, HOST_ADDRESS, udp('j'))],
