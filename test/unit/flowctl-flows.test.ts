@@ -42,7 +42,7 @@ const REACTIVE = [
 
 test('the pipeline of a userspace datapath', () => {
   expect(lines(baseFlows(host))).toEqual([
-    'priority=400,vlan_vid=0x1000/0x1000 actions=drop',
+    'priority=400,vlan_tci=0x1000/0x1000 actions=drop',
     'priority=260,arp actions=drop',
     'priority=250,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 actions=drop',
     'priority=0 actions=drop',
