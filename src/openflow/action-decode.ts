@@ -146,6 +146,7 @@ function withoutDefaults(action: ControllerOptions): Action {
   if (action.controllerId === 0) delete action.controllerId;
   if (action.reason === OFPR.ACTION) delete action.reason;
   if (action.userdata?.length === 0) delete action.userdata;
+  if (action.meterId === 0) delete action.meterId;
   return action;
 }
 

@@ -126,7 +126,7 @@ function encodeController(writer: MessageWriter, action: ControllerAction, start
     writer.u32((NXAC2PT.PAUSE << 16) | 4);
     writer.u32(0);
   }
-  if (action.meterId !== undefined) {
+  if (action.meterId) {
     writer.u32((NXAC2PT.METER_ID << 16) | 8);
     writer.u32(action.meterId);
   }

@@ -104,6 +104,10 @@ function formatFrag(value: number, mask: number): string {
   return FRAG_NAMES.find((row) => row[1] === value && row[2] === mask)?.[0] ?? '<error>';
 }
 
+function paddedHex(row: FieldRow, value: number | bigint): string {
+  return `0x${value.toString(16).padStart(Math.ceil(row.bits / 4), '0')}`;
+}
+
 /** A value of `row` with its mask, as in set_field. In a match the field's own spelling may differ: see match-text. */
 export function formatValue(row: FieldRow, value: MatchValue): string {
   const exact = isMasked(value) ? value.value : value;
@@ -119,15 +123,13 @@ export function formatValue(row: FieldRow, value: MatchValue): string {
       return formatMaskedIpv6(exact as bigint, mask as bigint);
     case 'frag':
       return formatFrag(exact as number, mask as number);
-    case 'hex16':
-      return (
-        `0x${exact.toString(16).padStart(4, '0')}` + (isMasked(value) ? `/0x${mask.toString(16).padStart(4, '0')}` : '')
-      );
+    case 'paddedHex':
+      return paddedHex(row, exact) + (isMasked(value) ? `/${paddedHex(row, mask)}` : '');
     case 'hex':
       return hex(exact) + (isMasked(value) ? `/${hex(mask)}` : '');
     case 'decimal':
       // A masked number is hexadecimal on both sides.
-      return isMasked(value) ? `${hex(exact)}/${hex(mask)}` : String(exact);
+      return isMasked(value) ? `0x${exact.toString(16)}/0x${mask.toString(16)}` : String(exact);
   }
 }
 

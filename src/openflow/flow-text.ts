@@ -23,12 +23,12 @@ function formatFlags(flags = 0): string {
 
 /** Instructions and actions after "actions=": "drop" where there are none. */
 export function formatInstructions(instructions: Instructions): string {
-  const { meter, actions = [], clearActions, writeActions, writeMetadata, gotoTable } = instructions;
+  const { meter, actions = [], clearActions, writeActions = [], writeMetadata, gotoTable } = instructions;
   const parts: string[] = [];
   if (meter !== undefined) parts.push(`meter:${meter}`);
   if (actions.length > 0) parts.push(formatActions(actions));
   if (clearActions) parts.push('clear_actions');
-  if (writeActions !== undefined) parts.push(`write_actions(${formatActions(writeActions) || 'drop'})`);
+  if (writeActions.length > 0) parts.push(`write_actions(${formatActions(writeActions)})`);
   if (writeMetadata !== undefined) {
     const { value, mask } = writeMetadata;
     parts.push(`write_metadata:${hex(value)}${mask === U64_MAX ? '' : `/${hex(mask)}`}`);
@@ -96,8 +96,8 @@ export function formatFlowMod(flow: FlowMod): string {
 type Writable<Type> = { -readonly [Key in keyof Type]: Type[Key] };
 
 /**
- * Parses what `formatFlow` writes: `parseFlow(formatFlow(flow))` equals `flow` (only of the two masks that OVS both prints
- * as nw_frag=no, and as nw_frag=later, the exact one comes back). It reads the subset of ovs-ofctl's
+ * Parses what `formatFlow` writes: `parseFlow(formatFlow(flow))` equals `flow`, but for what OVS itself prints alike: the
+ * exact and the masked nw_frag=no and later, and vlanTci where vlanVid and vlanPcp say the same. It reads the subset of ovs-ofctl's
  * notation that this codec knows. Throws `invalid`, naming the part.
  */
 export function parseFlow(text: string): FlowMod {
@@ -188,7 +188,8 @@ export function parseInstructions(text: string): Instructions {
         mask: mask === undefined ? U64_MAX : parseWide(mask, U64_MAX),
       };
     } else if (word === 'write_actions') {
-      instructions.writeActions = parseInstructions(part.slice('write_actions('.length, -1)).actions ?? [];
+      const { actions: written } = parseInstructions(part.slice('write_actions('.length, -1));
+      if (written !== undefined) instructions.writeActions = written;
     } else actions.push(parseAction(part));
   }
   return actions.length === 0 ? instructions : { ...instructions, actions };

@@ -13,7 +13,7 @@ import { u16, u32, u64 } from './reader';
 export interface Instructions {
   /** OFPIT_METER: drops what is over the meter's rate before anything else. */
   readonly meter?: number;
-  /** OFPIT_APPLY_ACTIONS. Never empty. */
+  /** OFPIT_APPLY_ACTIONS. An empty list is no list, here and in `writeActions`. */
   readonly actions?: readonly Action[];
   /** OFPIT_CLEAR_ACTIONS. */
   readonly clearActions?: true;
@@ -34,7 +34,8 @@ export function encodeInstructions(writer: MessageWriter, instructions: Instruct
   }
   if (actions !== undefined && actions.length > 0) encodeActionList(writer, OFPIT.APPLY_ACTIONS, actions);
   if (clearActions) encodeActionList(writer, OFPIT.CLEAR_ACTIONS, []);
-  if (writeActions !== undefined) encodeActionList(writer, OFPIT.WRITE_ACTIONS, writeActions);
+  if (writeActions !== undefined && writeActions.length > 0)
+    encodeActionList(writer, OFPIT.WRITE_ACTIONS, writeActions);
   if (writeMetadata !== undefined) {
     writer.u32((OFPIT.WRITE_METADATA << 16) | 24);
     writer.u32(0);
@@ -79,14 +80,14 @@ function decodeInstruction(buffer: Buffer, at: number, length: number, into: Wri
       into.meter = u32(buffer, at + 4);
       return;
     case OFPIT.APPLY_ACTIONS:
-      // An empty list does what no list does.
+      // An empty list does what no list does, and OVS lists a flow without it.
       if (length > 8) into.actions = decodeActions(buffer, at + 8, at + length);
       return;
     case OFPIT.CLEAR_ACTIONS:
       into.clearActions = true;
       return;
     case OFPIT.WRITE_ACTIONS:
-      into.writeActions = decodeActions(buffer, at + 8, at + length);
+      if (length > 8) into.writeActions = decodeActions(buffer, at + 8, at + length);
       return;
     case OFPIT.WRITE_METADATA:
       if (length < 24) throw new ProtocolError('ofp_instruction_write_metadata', `length ${length}`);

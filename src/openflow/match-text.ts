@@ -2,7 +2,7 @@
 
 import { DaoliError } from '../base/errors';
 import { formatValue, isMasked, parseUnsigned, parseValue } from './field-text';
-import type { Match, MatchValue } from './match';
+import type { Masked, Match, MatchValue } from './match';
 import type { FieldName, FieldRow } from './oxm';
 import { FIELDS, FIELD_ROWS } from './oxm';
 
@@ -65,7 +65,9 @@ const NAMES: readonly (readonly [FieldName, string])[] = [
   ['sctpDst', 'tp_dst'],
 ];
 
-const DEI = 0x1000;
+const TAGGED = 0x1000;
+const VID = 0x0fff;
+const PCP = 0xe000;
 
 function protocolOf(match: Match): Protocol | undefined {
   return PROTOCOLS.find(
@@ -104,14 +106,30 @@ function formatMatchValue(row: FieldRow, value: MatchValue): string {
   return formatValue(row, value);
 }
 
-function formatVlan({ vlanVid, vlanPcp, vlanTci }: Match): string[] {
-  if (vlanTci !== undefined) return [`vlan_tci=${formatValue(FIELDS.vlanTci, vlanTci)}`];
+/** A tag is one 16-bit word in OVS, whichever fields matched it: PCP (3 bits), "there is a tag" (1), VID (12). */
+function formatVlan(match: Match): string[] {
+  const tci = vlanTciOf(match);
+  if (tci === undefined) return [];
+  const value = isMasked(tci) ? (tci.value as number) : (tci as number);
+  const mask = isMasked(tci) ? (tci.mask as number) : 0xffff;
+  const [vid, pcp] = [mask & VID, mask & PCP];
+  const whole = (vid === 0 || vid === VID) && (pcp === 0 || pcp === PCP) && (vid | pcp) !== 0;
+  if ((value & mask & TAGGED) === 0 || !whole) return [`vlan_tci=${formatValue(FIELDS.vlanTci, tci)}`];
   const parts: string[] = [];
-  if (vlanVid === 0) parts.push('vlan_tci=0x0000/0x1fff');
-  else if (isMasked(vlanVid ?? 0)) parts.push(`vlan_vid=${formatValue(FIELDS.vlanVid, vlanVid as MatchValue)}`);
-  else if (vlanVid !== undefined) parts.push(`dl_vlan=${(vlanVid as number) & ~DEI}`);
-  if (vlanPcp !== undefined) parts.push(`dl_vlan_pcp=${formatValue(FIELDS.vlanPcp, vlanPcp)}`);
+  if (vid !== 0) parts.push(`dl_vlan=${value & VID}`);
+  if (pcp !== 0) parts.push(`dl_vlan_pcp=${value >>> 13}`);
   return parts;
+}
+
+function vlanTciOf({ vlanVid, vlanPcp, vlanTci }: Match): MatchValue | undefined {
+  if (vlanTci !== undefined || (vlanVid === undefined && vlanPcp === undefined)) return vlanTci;
+  const vid = vlanVid === undefined ? { value: TAGGED, mask: TAGGED } : withMask(FIELDS.vlanVid, vlanVid);
+  const pcp = vlanPcp === undefined ? { value: 0, mask: 0 } : withMask(FIELDS.vlanPcp, vlanPcp);
+  return { value: vid.value | (pcp.value << 13), mask: vid.mask | (pcp.mask << 13) };
+}
+
+function withMask(row: FieldRow, value: number | Masked<number>): Masked<number> {
+  return typeof value === 'object' ? value : { value, mask: row.max as number };
 }
 
 /** Collects the parts of a match in text: protocol names, and `name=value`. */
@@ -130,7 +148,7 @@ export class MatchParser {
   /** Takes `name=value`. False where `name` is no field of a match. Throws `invalid` for a bad value. */
   take(name: string, text: string): boolean {
     if (name === 'unknown') this.match['unknown'] = Buffer.from(text, 'hex');
-    else if (name === 'dl_vlan') this.match['vlanVid'] = parseUnsigned(text, DEI - 1) | DEI;
+    else if (name === 'dl_vlan') this.match['vlanVid'] = parseUnsigned(text, VID) | TAGGED;
     else if (name === 'vlan_tci' && text === '0x0000/0x1fff') this.match['vlanVid'] = 0;
     else if (name === 'nw_tos') this.match['ipDscp'] = parseUnsigned(text, 255) >>> 2;
     else return this.takeField(name, text);

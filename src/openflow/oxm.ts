@@ -5,7 +5,7 @@ import type { Ipv4, Mac } from '../base/addresses';
 import type { PortNo } from './constants';
 
 /** How `ovs-ofctl` prints a value of the field. */
-export type FieldFormat = 'decimal' | 'hex' | 'hex16' | 'port' | 'mac' | 'ipv4' | 'ipv6' | 'frag';
+export type FieldFormat = 'decimal' | 'hex' | 'paddedHex' | 'port' | 'mac' | 'ipv4' | 'ipv6' | 'frag';
 
 export interface FieldRow {
   readonly field: FieldName;
@@ -34,9 +34,10 @@ export interface FieldValues extends RegisterValues {
   ethSrc: Mac;
   ethDst: Mac;
   ethType: number;
+  /** OFPVID_PRESENT (0x1000) and the VLAN id; 0 is "no tag". */
   vlanVid: number;
   vlanPcp: number;
-  /** NXM_OF_VLAN_TCI: 0 is "no tag". */
+  /** NXM_OF_VLAN_TCI, the whole tag. OVS takes it and lists it as `vlanVid` and `vlanPcp`, so flows of ours use those. */
   vlanTci: number;
   ipv4Src: Ipv4;
   ipv4Dst: Ipv4;
@@ -115,10 +116,10 @@ const DECLARATIONS: readonly Declaration[] = [
   ['inPortNxm',  'in_port',     16,  'decimal', undefined,              nxmOf(0, 'IN_PORT')],
   ['ethSrc',     'eth_src',     48,  'mac',     of(4, 'ETH_SRC'),       nxmOf(2, 'ETH_SRC')],
   ['ethDst',     'eth_dst',     48,  'mac',     of(3, 'ETH_DST'),       nxmOf(1, 'ETH_DST')],
-  ['ethType',    'eth_type',    16,  'hex16',   of(5, 'ETH_TYPE'),      nxmOf(3, 'ETH_TYPE')],
+  ['ethType',    'eth_type',    16,  'paddedHex',   of(5, 'ETH_TYPE'),      nxmOf(3, 'ETH_TYPE')],
   ['vlanVid',    'vlan_vid',    13,  'hex',     of(6, 'VLAN_VID'),      undefined],
   ['vlanPcp',    'vlan_pcp',    3,   'decimal', of(7, 'VLAN_PCP'),      undefined],
-  ['vlanTci',    'vlan_tci',    16,  'hex16',   undefined,              nxmOf(4, 'VLAN_TCI')],
+  ['vlanTci',    'vlan_tci',    16,  'paddedHex',   undefined,              nxmOf(4, 'VLAN_TCI')],
   ['ipv4Src',    'ip_src',      32,  'ipv4',    of(11, 'IPV4_SRC'),     nxmOf(7, 'IP_SRC')],
   ['ipv4Dst',    'ip_dst',      32,  'ipv4',    of(12, 'IPV4_DST'),     nxmOf(8, 'IP_DST')],
   ['ipv6Src',    'ipv6_src',    128, 'ipv6',    of(26, 'IPV6_SRC'),     nxmNx(19, 'IPV6_SRC')],
@@ -127,7 +128,7 @@ const DECLARATIONS: readonly Declaration[] = [
   ['ipDscp',     'ip_dscp',     6,   'decimal', of(8, 'IP_DSCP'),       undefined],
   ['ipEcn',      'nw_ecn',      2,   'decimal', of(9, 'IP_ECN'),        nxmNx(28, 'IP_ECN')],
   ['nwTtl',      'nw_ttl',      8,   'decimal', undefined,              nxmNx(29, 'IP_TTL')],
-  ['ipv6Flabel', 'ipv6_label',  20,  'hex',     of(28, 'IPV6_FLABEL'),  nxmNx(27, 'IPV6_LABEL')],
+  ['ipv6Flabel', 'ipv6_label',  20,  'paddedHex',     of(28, 'IPV6_FLABEL'),  nxmNx(27, 'IPV6_LABEL')],
   ['ipProto',    'nw_proto',    8,   'decimal', of(10, 'IP_PROTO'),     nxmOf(6, 'IP_PROTO')],
   ['tcpSrc',     'tcp_src',     16,  'decimal', of(13, 'TCP_SRC'),      nxmOf(9, 'TCP_SRC')],
   ['tcpDst',     'tcp_dst',     16,  'decimal', of(14, 'TCP_DST'),      nxmOf(10, 'TCP_DST')],
