@@ -51,7 +51,12 @@ export function endpointAt(portNo: number): FlowEndpoint {
 }
 
 /** The bridge of the agent, on an Open vSwitch of its own. */
-export async function startBridge(): Promise<{ ovs: Ovs; bridge: Switch; socket: string; stop(): Promise<void> }> {
+export async function startBridge(): Promise<{
+  readonly ovs: Ovs;
+  readonly bridge: Switch;
+  readonly socket: string;
+  readonly stop: () => Promise<void>;
+}> {
   const ovs = await startOvs({ dummy: false });
   const socket = join(ovs.rundir, 'of.sock');
   const bridge = new Switch({
@@ -160,7 +165,8 @@ async function startStub(path: string, ports: number, ovs: Ovs): Promise<Contest
     }).listen(path);
   });
   return {
-    clearRoutes: () => ovs.ofctl('del-flows', BRIDGE, `table=${TABLE.ROUTE},ip,nw_src=10.1.0.0/16`).then(() => undefined),
+    clearRoutes: () =>
+      ovs.ofctl('del-flows', BRIDGE, `table=${TABLE.ROUTE},ip,nw_src=10.1.0.0/16`).then(() => undefined),
     stop: async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server?.close(resolve));
