@@ -10,7 +10,7 @@ import { FIELDS, FIELD_ROWS } from './oxm';
 
 const REASONS = ['no_match', 'action', 'invalid_ttl', 'action_set', 'group', 'packet_out'] as const;
 
-export function formatReason(reason: number): string {
+function formatReason(reason: number): string {
   return REASONS[reason] ?? String(reason);
 }
 

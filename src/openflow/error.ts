@@ -47,8 +47,3 @@ export function errorName({ errorType, code, experimenter }: Omit<ErrorMessage, 
   const name = row[2].split(' ')[code];
   return name === undefined ? `OFPET_${row[0]} code ${code}` : `${row[1]}_${name}`;
 }
-
-/** Is `error` the one called `name`? */
-export function isError(error: ErrorMessage, name: string): boolean {
-  return errorName(error) === name;
-}

@@ -14,7 +14,7 @@ export class MessageFramer {
   private tailLength = 0;
   private failure: ProtocolError | undefined;
 
-  /** What `onMessage` throws comes out of `push`; the stream can be continued with the next chunk only. */
+  /** What `onMessage` throws comes out of `push`, and the rest of that chunk is lost: the connection is to be ended. */
   constructor(private readonly onMessage: MessageHandler) {}
 
   /**

@@ -5,9 +5,7 @@ import type { AsyncConfig } from './async-config';
 import { decodeAsyncConfig, encodeAsyncConfig } from './async-config';
 import type { BundleControl } from './bundle';
 import { BUNDLE_ADD_HEADER, beginBundleAdd, decodeBundleControl, encodeBundleControl } from './bundle';
-import { NXT, NX_EXPERIMENTER, OFPMP, OFPT } from './constants';
-import type { DescReply } from './description';
-import { decodeDescReply, encodeDescReply } from './description';
+import { NXT, NX_EXPERIMENTER, OFPT } from './constants';
 import type { Echo } from './echo';
 import { decodeEcho, encodeEcho } from './echo';
 import type { ErrorMessage } from './error';
@@ -18,33 +16,14 @@ import type { FlowMod } from './flow-mod';
 import { decodeFlowMod, encodeFlowMod } from './flow-mod';
 import type { FlowRemoved } from './flow-removed';
 import { decodeFlowRemoved, encodeFlowRemoved } from './flow-removed';
-import type { AggregateStatsReply, FlowStatsReply, FlowStatsRequest } from './flow-stats';
-import {
-  decodeAggregateStatsReply,
-  decodeFlowStatsReply,
-  decodeFlowStatsRequest,
-  encodeAggregateStatsReply,
-  encodeFlowStatsReply,
-  encodeFlowStatsRequest,
-} from './flow-stats';
 import type { Hello } from './hello';
 import { decodeHello, encodeHello } from './hello';
 import type { MessageWriter } from './message-writer';
 import { HEADER_LENGTH } from './message-writer';
 import type { MeterMod } from './meter';
 import { decodeMeterMod, encodeMeterMod } from './meter';
-import type { MeterConfigReply, MeterFeaturesReply, MeterRequest, MeterStatsReply } from './meter-stats';
-import {
-  decodeMeterConfigReply,
-  decodeMeterFeaturesReply,
-  decodeMeterRequest,
-  decodeMeterStatsReply,
-  encodeMeterConfigReply,
-  encodeMeterFeaturesReply,
-  encodeMeterRequest,
-  encodeMeterStatsReply,
-} from './meter-stats';
-import { beginRequest, multipartType } from './multipart';
+import type { MultipartMessage } from './multipart-message';
+import { MULTIPART_ENCODERS, decodeMultipartReply, decodeMultipartRequest } from './multipart-message';
 import type { PacketIn, PacketIn2, SetPacketInFormat } from './packet-in';
 import {
   decodePacketIn,
@@ -58,14 +37,10 @@ import type { PacketOut } from './packet-out';
 import { decodePacketOut, encodePacketOut } from './packet-out';
 import type { PortStatus } from './port';
 import { decodePortStatus, encodePortStatus } from './port';
-import type { PortDescReply } from './port-desc';
-import { decodePortDescReply, encodePortDescReply } from './port-desc';
 import { ProtocolError, requireLength } from './protocol-error';
 import { u16, u32 } from './reader';
 import type { RoleMessage, RoleStatus } from './role';
 import { decodeRoleMessage, decodeRoleStatus, encodeRole, encodeRoleStatus } from './role';
-import type { TableStatsReply } from './table-stats';
-import { decodeTableStatsReply, encodeTableStatsReply } from './table-stats';
 
 /** Messages that are a header and nothing else. */
 const BODILESS = {
@@ -74,16 +49,8 @@ const BODILESS = {
   barrierReply: OFPT.BARRIER_REPLY,
   getAsyncRequest: OFPT.GET_ASYNC_REQUEST,
 } as const;
-/** Multipart requests without a body. */
-const BODILESS_REQUESTS = {
-  descRequest: OFPMP.DESC,
-  tableStatsRequest: OFPMP.TABLE,
-  meterFeaturesRequest: OFPMP.METER_FEATURES,
-  portDescRequest: OFPMP.PORT_DESC,
-} as const;
-
 export interface Bodiless {
-  readonly type: keyof typeof BODILESS | keyof typeof BODILESS_REQUESTS;
+  readonly type: keyof typeof BODILESS;
 }
 
 /** OFPT_BUNDLE_ADD_MESSAGE. The message inside has the same xid. */
@@ -102,34 +69,25 @@ export interface UnknownMessage {
 }
 
 export type Message =
-  | AggregateStatsReply
   | AsyncConfig
   | Bodiless
   | BundleAdd
   | BundleControl
-  | DescReply
   | Echo
   | ErrorMessage
   | FeaturesReply
   | FlowMod
   | FlowRemoved
-  | FlowStatsReply
-  | FlowStatsRequest
   | Hello
-  | MeterConfigReply
-  | MeterFeaturesReply
   | MeterMod
-  | MeterRequest
-  | MeterStatsReply
+  | MultipartMessage
   | PacketIn
   | PacketIn2
   | PacketOut
-  | PortDescReply
   | PortStatus
   | RoleMessage
   | RoleStatus
   | SetPacketInFormat
-  | TableStatsReply
   | UnknownMessage;
 
 /** The OFPT type of the message at `offset`. */
@@ -146,9 +104,6 @@ export function messageXid(buffer: Buffer, offset: number): number {
 export function encodeMessage(writer: MessageWriter, xid: number, message: Message): void {
   const { type } = message;
   if (type in BODILESS) return writer.end(writer.begin(BODILESS[type as keyof typeof BODILESS], xid));
-  if (type in BODILESS_REQUESTS) {
-    return writer.end(beginRequest(writer, xid, BODILESS_REQUESTS[type as keyof typeof BODILESS_REQUESTS]));
-  }
   const encode = ENCODERS[type as keyof typeof ENCODERS] as (
     writer: MessageWriter,
     xid: number,
@@ -166,39 +121,28 @@ const ENCODERS: {
     message: Extract<WithBody, { readonly type: Type }>,
   ) => void;
 } = {
-  aggregateStatsReply: encodeAggregateStatsReply,
-  aggregateStatsRequest: encodeFlowStatsRequest,
   bundleAdd: encodeBundleAdd,
   bundleControl: encodeBundleControl,
-  descReply: encodeDescReply,
   echoReply: encodeEcho,
   echoRequest: encodeEcho,
   error: encodeError,
   featuresReply: encodeFeaturesReply,
   flowMod: encodeFlowMod,
   flowRemoved: encodeFlowRemoved,
-  flowStatsReply: encodeFlowStatsReply,
-  flowStatsRequest: encodeFlowStatsRequest,
   getAsyncReply: encodeAsyncConfig,
   hello: encodeHello,
-  meterConfigReply: encodeMeterConfigReply,
-  meterConfigRequest: encodeMeterRequest,
-  meterFeaturesReply: encodeMeterFeaturesReply,
   meterMod: encodeMeterMod,
-  meterStatsReply: encodeMeterStatsReply,
-  meterStatsRequest: encodeMeterRequest,
   packetIn: encodePacketIn,
   packetIn2: encodePacketIn2,
   packetOut: encodePacketOut,
-  portDescReply: encodePortDescReply,
   portStatus: encodePortStatus,
   roleReply: encodeRole,
   roleRequest: encodeRole,
   roleStatus: encodeRoleStatus,
   setAsync: encodeAsyncConfig,
   setPacketInFormat: encodeSetPacketInFormat,
-  tableStatsReply: encodeTableStatsReply,
   unknown: encodeUnknown,
+  ...MULTIPART_ENCODERS,
 };
 
 function encodeBundleAdd(writer: MessageWriter, xid: number, { bundleId, flags, message }: BundleAdd): void {
@@ -287,52 +231,6 @@ function decodeNicira(buffer: Buffer, offset: number, end: number): Message | un
   if (subtype === NXT.PACKET_IN2) return decodePacketIn2(buffer, offset, end);
   if (subtype === NXT.SET_PACKET_IN_FORMAT) return decodeSetPacketInFormat(buffer, offset, end);
   return undefined;
-}
-
-function decodeMultipartRequest(buffer: Buffer, offset: number, end: number): Message | undefined {
-  switch (multipartType(buffer, offset, end)) {
-    case OFPMP.DESC:
-      return { type: 'descRequest' };
-    case OFPMP.FLOW:
-      return decodeFlowStatsRequest('flowStatsRequest', buffer, offset, end);
-    case OFPMP.AGGREGATE:
-      return decodeFlowStatsRequest('aggregateStatsRequest', buffer, offset, end);
-    case OFPMP.TABLE:
-      return { type: 'tableStatsRequest' };
-    case OFPMP.METER:
-      return decodeMeterRequest('meterStatsRequest', buffer, offset, end);
-    case OFPMP.METER_CONFIG:
-      return decodeMeterRequest('meterConfigRequest', buffer, offset, end);
-    case OFPMP.METER_FEATURES:
-      return { type: 'meterFeaturesRequest' };
-    case OFPMP.PORT_DESC:
-      return { type: 'portDescRequest' };
-    default:
-      return undefined;
-  }
-}
-
-function decodeMultipartReply(buffer: Buffer, offset: number, end: number): Message | undefined {
-  switch (multipartType(buffer, offset, end)) {
-    case OFPMP.DESC:
-      return decodeDescReply(buffer, offset, end);
-    case OFPMP.FLOW:
-      return decodeFlowStatsReply(buffer, offset, end);
-    case OFPMP.AGGREGATE:
-      return decodeAggregateStatsReply(buffer, offset, end);
-    case OFPMP.TABLE:
-      return decodeTableStatsReply(buffer, offset, end);
-    case OFPMP.METER:
-      return decodeMeterStatsReply(buffer, offset, end);
-    case OFPMP.METER_CONFIG:
-      return decodeMeterConfigReply(buffer, offset, end);
-    case OFPMP.METER_FEATURES:
-      return decodeMeterFeaturesReply(buffer, offset, end);
-    case OFPMP.PORT_DESC:
-      return decodePortDescReply(buffer, offset, end);
-    default:
-      return undefined;
-  }
 }
 
 function decodeBundleAdd(buffer: Buffer, offset: number, end: number): BundleAdd {

@@ -1,5 +1,5 @@
 // Messages encoded once, with places whose bytes are stored over for each use. A template comes from the very function
-// that declares the flow, so what tests print as text is what leaves. Copying and patching costs about a tenth of
+// that declares the flow, so what tests print as text is what leaves. Copying and patching costs a fifth of
 // encoding.
 
 import { MessageWriter } from './message-writer';
@@ -112,8 +112,8 @@ export function compileTemplate<Name extends string>(
   write: (writer: MessageWriter, values: { readonly [Key in Name]: number }) => void,
 ): Template<Name> {
   const names = Object.keys(places) as Name[];
+  const writer = new MessageWriter();
   const encode = (marked?: Name) => {
-    const writer = new MessageWriter();
     const values = Object.fromEntries(names.map((name) => [name, name === marked ? marker(places[name]) : 0]));
     write(writer, values as { [Key in Name]: number });
     return Buffer.from(writer.take());

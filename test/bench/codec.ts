@@ -1,6 +1,4 @@
 // What one packet-in costs the codec: read, two flow mods and the packet-out written, and each of these alone.
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { parseIpv4, parseMac } from '../../src/base/addresses';
 import { output, setField } from '../../src/openflow/action';
 import { OFPP, type PortNo } from '../../src/openflow/constants';
@@ -13,6 +11,7 @@ import { PacketInView } from '../../src/openflow/packet-in-view';
 import { encodePacketOut } from '../../src/openflow/packet-out';
 import { compileTemplate } from '../../src/openflow/template';
 import { PacketView } from '../../src/packet/packet-view';
+import { median, printTable, writeJson } from './support/report';
 
 // Many short rounds: on a machine with other work, the shortest of them are those that nothing interrupted.
 const ROUNDS = 60;
@@ -185,19 +184,10 @@ const results = measures.map(() => [] as number[]);
 for (let round = 0; round < ROUNDS; round++) {
   measures.forEach(([, times, body], i) => results[i]?.push(nanosecondsOf(times, body)));
 }
-console.log(
-  `flow mod ${route.bytes.length} bytes, packet-in ${packetIn.length} bytes; ${ROUNDS} rounds, in nanoseconds`,
-);
-console.log(`${''.padEnd(62)} ${'best'.padStart(8)} ${'median'.padStart(8)}`);
-const rows = measures.map(([name], i) => {
-  const sorted = (results[i] ?? []).sort((a, b) => a - b);
-  return { name, best: sorted[0] ?? 0, median: sorted[ROUNDS >> 1] ?? 0 };
-});
-for (const { name, best, median } of rows) {
-  console.log(`${name.padEnd(62)} ${best.toFixed(1).padStart(8)} ${median.toFixed(1).padStart(8)}`);
-}
-const json = process.argv.indexOf('--json');
-if (json > 0) {
-  mkdirSync(dirname(process.argv[json + 1] ?? ''), { recursive: true });
-  writeFileSync(process.argv[json + 1] ?? '', JSON.stringify(rows, null, 1));
-}
+const rows = measures.map(([measure], i) => ({
+  measure,
+  'best, ns': Math.min(...(results[i] ?? [])),
+  'median, ns': median(results[i] ?? []),
+}));
+printTable(`codec: a flow mod of ${route.bytes.length} bytes, a packet-in of ${packetIn.length}`, rows);
+writeJson({ rows });

@@ -1,6 +1,6 @@
 // Messages that Open vSwitch's own programs sent: decoded they are the models written by hand, encoded again they are the
 // same bytes, and flows print as OVS prints them. However a stream is cut, the messages are the same.
-import { errorName, isError } from '../../src/openflow/error';
+import { errorName } from '../../src/openflow/error';
 import { formatFlow, formatFlowMod, parseFlow } from '../../src/openflow/flow-text';
 import { speaksOpenFlow14 } from '../../src/openflow/hello';
 import { decodeMessage, encodeMessage, messageXid, type Message } from '../../src/openflow/message';
@@ -96,7 +96,6 @@ describe('text', () => {
       .filter(({ name }) => name.startsWith('error'))
       .map(({ hex, text }) => [errorName(decode(Buffer.from(hex, 'hex')) as never), text.split('\n')[0]]);
     for (const [ours, theirs] of names) expect(theirs).toBe(`OFPT_ERROR (OF1.4): ${ours}`);
-    expect(isError(models['error: stale role'] as never, 'OFPRRFC_STALE')).toBe(true);
   });
 });
 
