@@ -87,7 +87,7 @@ const REQUEST_ADDRESS = z
   .transform((body): AddressRequest => {
     const given = body.Options ?? {};
     const address = body.Address ?? undefined;
-    const mac = (given[MAC_OPTION]) ?? undefined;
+    const mac = given[MAC_OPTION] ?? undefined;
     const isGateway = given[REQUEST_TYPE] === GATEWAY_TYPE;
     // Only for --aux-address does Docker ask for a certain address without saying for what.
     const isAuxiliary = address !== undefined && mac === undefined && !(SERIAL_OPTION in given);
