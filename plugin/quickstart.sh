@@ -411,6 +411,7 @@ remove_plugin() {
       iptables -D ${rule//\"/} >>"$LOG" 2>&1 || true
     done || true
   done
+  rmdir /run/daolinet 2>/dev/null || true
   forget plugin
   finish "plugin $PLUGIN removed, and what it had set up on this host"
 }

@@ -103,6 +103,12 @@ switch() {
 
 agent() { exec daolinetd /usr/lib/daolinet/daolinetd.cjs; }
 
+# host_has_ovs: whether one runs there; its socket alone may be left from one that does not run any more.
+host_has_ovs() {
+  [ -S $HOST_RUN/openvswitch/db.sock ] &&
+    ovs-vsctl --timeout=2 --no-wait --db=unix:$HOST_RUN/openvswitch/db.sock show >/dev/null 2>&1
+}
+
 # choose_ovs: makes DAOLINET_OVS host or plugin. `auto` decides once, at the first start, and stays with it: at boot Docker
 # can be up before the host's Open vSwitch, and a second one must not take over then.
 choose_ovs() {
@@ -113,7 +119,7 @@ choose_ovs() {
       [ ! -f $STATE/ovs-of ] || read -r DAOLINET_OVS <$STATE/ovs-of
       if [ "$DAOLINET_OVS" != host ] && [ "$DAOLINET_OVS" != plugin ]; then
         DAOLINET_OVS=plugin
-        [ ! -S $HOST_RUN/openvswitch/db.sock ] || DAOLINET_OVS=host
+        ! host_has_ovs || DAOLINET_OVS=host
         echo $DAOLINET_OVS >$STATE/ovs-of.new && mv $STATE/ovs-of.new $STATE/ovs-of
       fi
       ;;
@@ -127,6 +133,7 @@ place_ovs_sockets() {
   rm -rf /run/openvswitch
   if [ "$DAOLINET_OVS" = plugin ]; then
     mkdir -p -m 755 /run/openvswitch $STATE/ovs
+    ovs-dpctl dump-dps >/dev/null 2>&1 # asking for the kernel's datapath loads its module, where there is one
   else
     ln -s $HOST_RUN/openvswitch /run/openvswitch
   fi
