@@ -17,10 +17,10 @@ const IP = 0;
 const LOCATOR = 1;
 const MAC_HIGH = 2; // 16 bits
 const MAC_LOW = 3;
-const PORT_NO = 4;
+const PORT = 4; // port number in the lower 16 bits, datapath in the upper
 const NETWORK = 5;
 const TENANT = 6;
-const DATAPATH = 7;
+const ADDRESSES = 7; // which of the address tables has the tenant's
 
 /** A row to read in the policy; `at` says which. */
 export class EndpointView implements PolicyEndpoint {
@@ -41,12 +41,51 @@ export class EndpointView implements PolicyEndpoint {
   }
 }
 
+/** Address → slot, by tenant. A table is numbered as long as it holds anything. */
+class AddressTables {
+  private readonly tables: PairMap[] = [];
+  private readonly numbers = new Map<number, number>();
+  private readonly free: number[] = [];
+
+  /** The number of a tenant's table; -1 where it has none. */
+  tableOf(tenant: number): number {
+    return this.numbers.get(tenant) ?? -1;
+  }
+
+  get(table: number, ip: number): number {
+    const slot = table < 0 ? ABSENT : this.tables[table]!.get(0, ip);
+    return slot === ABSENT ? NO_SLOT : slot;
+  }
+
+  /** Returns the number of the tenant's table. */
+  set(tenant: number, ip: number, slot: number): number {
+    let table = this.tableOf(tenant);
+    if (table < 0) {
+      table = this.free.pop() ?? this.tables.length;
+      this.tables[table] = new PairMap();
+      this.numbers.set(tenant, table);
+    }
+    this.tables[table]!.set(0, ip, slot);
+    return table;
+  }
+
+  delete(tenant: number, ip: number): void {
+    const table = this.tableOf(tenant);
+    const addresses = this.tables[table];
+    addresses?.delete(0, ip);
+    if (addresses?.size !== 0) return;
+    this.numbers.delete(tenant);
+    this.free.push(table);
+  }
+}
+
 export class EndpointIndex {
   private words = new Uint32Array(16 * WORDS);
   private readonly ids: (string | undefined)[] = [];
   private readonly free: number[] = [];
   private readonly byId = new Map<string, number>();
-  private readonly byAddress = new PairMap();
+  /** A table for each tenant, so that one tenant's packets touch little memory. */
+  private readonly addresses = new AddressTables();
   private readonly byLocator = new PairMap();
   /** Per datapath: port number → slot + 1. */
   private readonly byPort: Uint32Array[] = [];
@@ -87,16 +126,15 @@ export class EndpointIndex {
         endpoint.locator,
         Math.floor(endpoint.mac / 0x1_0000_0000),
         endpoint.mac >>> 0,
-        location.portNo,
+        location.portNo + datapath * 0x10000,
         network.key,
         network.tenant,
-        datapath,
+        this.addresses.set(network.tenant, endpoint.ip, slot),
       ],
       slot * WORDS,
     );
     this.ids[slot] = endpoint.id;
     this.byId.set(endpoint.id, slot);
-    this.byAddress.set(network.tenant, endpoint.ip, slot);
     this.byLocator.set(0, endpoint.locator, slot);
     this.setPort(datapath, location.portNo, slot + 1);
     return slot;
@@ -125,7 +163,7 @@ export class EndpointIndex {
     const id = this.ids[slot];
     if (id === undefined) return;
     this.byId.delete(id);
-    this.byAddress.delete(this.tenantOf(slot), this.ipOf(slot));
+    this.addresses.delete(this.tenantOf(slot), this.ipOf(slot));
     this.byLocator.delete(0, this.locatorOf(slot));
     this.setPort(this.datapathNoOf(slot), this.portNoOf(slot), 0);
     this.ids[slot] = undefined;
@@ -141,8 +179,12 @@ export class EndpointIndex {
   }
 
   slotOfAddress(tenant: number, ip: number): number {
-    const slot = this.byAddress.get(tenant, ip);
-    return slot === ABSENT ? NO_SLOT : slot;
+    return this.addresses.get(this.addresses.tableOf(tenant), ip);
+  }
+
+  /** Who has an address in the tenant of the endpoint at `slot`. */
+  slotOfPeer(slot: number, ip: number): number {
+    return this.addresses.get(this.words[slot * WORDS + ADDRESSES]!, ip);
   }
 
   slotOfLocator(locator: number): number {
@@ -171,7 +213,7 @@ export class EndpointIndex {
     return this.words[slot * WORDS + MAC_LOW]!;
   }
   portNoOf(slot: number): number {
-    return this.words[slot * WORDS + PORT_NO]!;
+    return this.words[slot * WORDS + PORT]! & 0xffff;
   }
   networkKeyOf(slot: number): number {
     return this.words[slot * WORDS + NETWORK]!;
@@ -180,7 +222,7 @@ export class EndpointIndex {
     return this.words[slot * WORDS + TENANT]!;
   }
   datapathNoOf(slot: number): number {
-    return this.words[slot * WORDS + DATAPATH]!;
+    return this.words[slot * WORDS + PORT]! >>> 16;
   }
   idOf(slot: number): string | undefined {
     return this.ids[slot];

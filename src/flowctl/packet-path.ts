@@ -84,13 +84,10 @@ export class PacketPath {
     const { datapath, writer } = turn;
     const from = this.sender(inPort, turn);
     if (from === NO_SLOT) return;
-    const to = endpoints.slotOfAddress(endpoints.tenantOf(from), packet.ipDst);
+    const to = endpoints.slotOfPeer(from, packet.ipDst);
     if (to === NO_SLOT || endpoints.datapathNoOf(to) !== datapath.number) return this.nobody(from, turn);
     if (!this.mayTalk(from, to, datapath.routes)) return this.deny(from, to, turn);
-    if (this.claim(from, to, turn)) {
-      routeWriter.pairFlow(writer, to, from);
-      routeWriter.pairFlow(writer, from, to);
-    }
+    if (this.claim(from, to, turn)) routeWriter.pairFlows(writer, from, to);
     if (maySendPacket(turn, this.counters)) routeWriter.pairPacket(writer, from, to, packet);
   }
 

@@ -39,6 +39,13 @@ function end(values: { port?: number; ip?: number; mac?: number; locator?: numbe
 function compilePair(context: RouteContext) {
   const { routerMac } = context;
   return {
+    // The answer's route before the question's: OVS takes messages of one connection in order.
+    both: compileTemplate({ fromPort: 2, fromIp: 4, fromMac: 6, toPort: 2, toIp: 4, toMac: 6 }, (writer, v) => {
+      const from = end({ port: v.fromPort, ip: v.fromIp, mac: v.fromMac });
+      const to = end({ port: v.toPort, ip: v.toIp, mac: v.toMac });
+      encodeFlowMod(writer, PACKET_PATH_XID, pairFlow(to, from, context));
+      encodeFlowMod(writer, PACKET_PATH_XID, pairFlow(from, to, context));
+    }),
     flow: compileTemplate({ fromPort: 2, fromIp: 4, toPort: 2, toIp: 4, toMac: 6 }, (writer, v) => {
       const from = end({ port: v.fromPort, ip: v.fromIp });
       const to = end({ port: v.toPort, ip: v.toIp, mac: v.toMac });
@@ -123,7 +130,22 @@ export class RouteWriter {
     return this.outside !== undefined;
   }
 
-  /** One direction between two endpoints. */
+  /** Both directions between two endpoints. */
+  pairFlows(writer: MessageWriter, from: number, to: number): void {
+    const { endpoints } = this;
+    const both = this.pair?.both;
+    if (both === undefined) return;
+    const at = both.append(writer);
+    const { place } = both;
+    place.fromPort.put(writer, at, endpoints.portNoOf(from));
+    place.fromIp.put(writer, at, endpoints.ipOf(from));
+    place.fromMac.put(writer, at, endpoints.macOf(from));
+    place.toPort.put(writer, at, endpoints.portNoOf(to));
+    place.toIp.put(writer, at, endpoints.ipOf(to));
+    place.toMac.put(writer, at, endpoints.macOf(to));
+  }
+
+  /** One direction. */
   pairFlow(writer: MessageWriter, from: number, to: number): void {
     const { endpoints } = this;
     const flow = this.pair?.flow;
