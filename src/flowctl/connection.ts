@@ -13,6 +13,7 @@ import { ProtocolError } from '../openflow/protocol-error';
 const SLAB_BYTES = 1024 * 1024;
 /** Written at once, before the turn ends: larger slabs only make memory. */
 const FLUSH_BYTES = 512 * 1024;
+const LINGER_MS = 500;
 const NO_DATA = Buffer.alloc(0);
 
 /** Who takes what comes in. `message` may throw ProtocolError, which ends the connection. */
@@ -80,6 +81,8 @@ export class Connection {
     this.isClosed = true;
     this.cancelProbe();
     this.socket.destroySoon();
+    // One that does not read what it is still sent would never end.
+    this.clock.after(LINGER_MS, () => this.socket.destroy());
     this.user.closed(reason, isViolation);
   }
 

@@ -75,7 +75,7 @@ export class Controller {
     this.routeWriter = new RouteWriter(this.inventory.endpoints, this.settings.idleTimeoutSeconds);
     this.staticWriter = new StaticWriter(this.inventory.endpoints);
     this.rules = new RouteRules(this.inventory, this.routeWriter);
-    this.listener = new UnixListener(options.path, (socket) => this.accept(socket));
+    this.listener = new UnixListener(options.path, options.clock, (socket) => this.accept(socket));
     this.sessionParts = this.makeSessionParts();
   }
 

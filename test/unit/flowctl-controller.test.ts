@@ -1,6 +1,6 @@
 // The controller over its socket, with datapaths in memory and a clock that tests move: greeting, silence, congestion,
 // refusals, and several datapaths at once. What it programs is tested elsewhere.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -140,6 +140,19 @@ test('it does not start without its host, and stops and starts as often as one l
   await controller.start();
   await enter(new FakeDatapath());
   await ready();
+});
+
+test('a socket that vanishes is made again, while connections live on', async () => {
+  await start();
+  const [first, second] = [new FakeDatapath(1n), new FakeDatapath(2n)];
+  controller.addEndpoint(endpoint(1, '0000000000000001')).catch(() => undefined);
+  await enter(first);
+  await ready();
+  rmSync(join(folder, 's'));
+  clock.advance(2000);
+  await until(() => existsSync(join(folder, 's')));
+  await enter(second);
+  await ready(2);
 });
 
 test('a silent datapath is asked, and given up when it says nothing', async () => {

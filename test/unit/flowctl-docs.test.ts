@@ -1,0 +1,54 @@
+// docs/pipeline.md shows flows of one small host. They are those that the code builds for it, each and all of them.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import type { FlowHost, FlowNetwork } from '../../src/flowctl/model';
+import { denyFlow, inwardFlow, nobodyFlow, outwardFlow, pairFlow } from '../../src/flowctl/route-flows';
+import { baseFlows, endpointFlows, hostFlows, networkFlows } from '../../src/flowctl/static-flows';
+import { formatFlow } from '../../src/openflow/flow-text';
+
+const hostPort = { portNo: 10, mac: parseMac('02:da:00:00:00:ff') };
+const host: FlowHost = {
+  routerMac: parseMac('02:da:00:00:00:fe'),
+  hostPort,
+  hostAddress: parseIpv4('100.64.0.1'),
+  locatorRange: parseCidr('100.64.0.0/10'),
+  kernelDatapath: false,
+};
+const network: FlowNetwork = {
+  id: 'demo',
+  key: 9,
+  tenant: 7,
+  gateway: parseIpv4('10.1.0.1'),
+  pools: [parseCidr('10.1.0.0/24')],
+  internal: false,
+};
+const otherPool: FlowNetwork = { id: 'other', key: 10, tenant: 7, pools: [parseCidr('10.2.0.0/24')], internal: false };
+const end = (portNo: number, ip: string) => ({
+  portNo,
+  mac: parseMac(`02:42:0a:01:00:0${portNo + 1}`),
+  ip: parseIpv4(ip),
+  locator: parseIpv4(`100.64.0.${portNo + 1}`),
+});
+const [one, two, three] = [end(1, '10.1.0.2'), end(2, '10.1.0.3'), end(3, '10.2.0.2')];
+const { routerMac } = host;
+const context = { routerMac, idleTimeoutSeconds: 60 };
+
+test('docs/pipeline.md shows what the code builds', () => {
+  const built = [
+    ...baseFlows(host),
+    ...hostFlows(host),
+    ...networkFlows(network, routerMac),
+    ...networkFlows(otherPool, routerMac),
+    ...endpointFlows({ ...one, tenant: 7, networkKey: 9 }, routerMac),
+    pairFlow(one, two, context),
+    pairFlow(two, one, context),
+    outwardFlow(one, hostPort, context),
+    inwardFlow(one, hostPort, context),
+    denyFlow(one, three, 30),
+    nobodyFlow(one, parseIpv4('10.1.0.99'), 1),
+  ].map((flow) => formatFlow({ ...flow, cookie: 0n }));
+  const text = readFileSync(join(__dirname, '../../docs/pipeline.md'), 'utf8');
+  const shown = text.split('\n').filter((line) => line.includes(' actions='));
+  expect([...shown].sort()).toEqual([...built].sort());
+});
