@@ -2,7 +2,7 @@
 // knows nothing of Docker or Open vSwitch; that is host.ts.
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 
@@ -25,6 +25,7 @@ export interface CommandOptions {
 
 /** Programs of the distribution come first: what stands in /usr/local may be another version. */
 const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8', HOME: '/root' };
+const PID_NAMESPACE = '/proc/self/ns/pid';
 const FOLDER_PREFIX = 'daolinet-e2e-';
 const DEFAULT_TIMEOUT_MS = 60_000;
 
@@ -89,7 +90,7 @@ export class Namespace {
   static create(name: string, root?: string): Namespace {
     sweep();
     const folder = mkdtempSync(path.join(os.tmpdir(), FOLDER_PREFIX));
-    writeFileSync(path.join(folder, 'owner'), String(process.pid));
+    writeFileSync(path.join(folder, 'owner'), `${process.pid} ${readlinkSync(PID_NAMESPACE)}`);
     return new Namespace(folder, name, root);
   }
 
@@ -237,7 +238,9 @@ function sweep(): void {
   for (const name of readdirSync(os.tmpdir())) {
     if (!name.startsWith(FOLDER_PREFIX)) continue;
     const folder = path.join(os.tmpdir(), name);
-    const owner = read(path.join(folder, 'owner'));
-    if (owner !== '' && !existsSync(`/proc/${owner}`)) rmSync(folder, { recursive: true, force: true });
+    const [pid, namespace] = read(path.join(folder, 'owner')).split(' ');
+    // Of a process in another namespace this one cannot say whether it still runs.
+    if (namespace !== readlinkSync(PID_NAMESPACE) || existsSync(`/proc/${pid}`)) continue;
+    rmSync(folder, { recursive: true, force: true });
   }
 }
