@@ -131,8 +131,14 @@ export class Agent implements ShownAgent {
     return (await this.plane?.controller.routes()) ?? [];
   }
 
-  counters(): Readonly<Record<string, number>> {
-    return { ...this.plane?.controller.counters() };
+  async counters(): Promise<Readonly<Record<string, number>>> {
+    const controller = this.plane?.controller;
+    if (controller === undefined) return {};
+    const shown: Record<string, number> = { ...controller.counters() };
+    for (const [reason, packets] of Object.entries<number>({ ...(await controller.drops()) })) {
+      shown[`dropped${reason.charAt(0).toUpperCase()}${reason.slice(1)}`] = packets;
+    }
+    return shown;
   }
 
   private driverParts(): DriverParts {

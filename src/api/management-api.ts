@@ -16,7 +16,7 @@ export interface ShownAgent {
   /** Asks the datapath, for packet counts. */
   routes(): Promise<readonly LiveRoute[]>;
   /** Monotonic counters by name: packet-ins, routes made, packets dropped, by reason. */
-  counters(): Readonly<Record<string, number>>;
+  counters(): Promise<Readonly<Record<string, number>>>;
 }
 
 export interface AgentStatus {
@@ -40,7 +40,7 @@ export function createManagementApi(agent: ShownAgent): Express {
     });
 
   app.get('/v1/status', (_request, response) => void response.json(agent.status()));
-  app.get('/v1/counters', (_request, response) => void response.json(agent.counters()));
+  app.get('/v1/counters', async (_request, response) => void response.json(await agent.counters()));
   app.get('/v1/routes', async (_request, response) => void response.json(await agent.routes()));
   read('/v1/networks', (directory) => [...directory.networks()].map((network) => describeNetwork(directory, network)));
   read('/v1/endpoints', (directory) => [...directory.endpoints()].map((row) => describeEndpoint(directory, row)));
