@@ -2,8 +2,17 @@
 // thing, and changes nothing.
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { PLUGIN, startHost, waitFor, type Host } from './host';
-import { addressOf, getApi, leftovers, refusal, remove, serverCommand, startClient } from './support/peers';
+import { PLUGIN, waitFor, type Host } from './host';
+import {
+  addressOf,
+  getApi,
+  leftovers,
+  refusal,
+  remove,
+  serverCommand,
+  startClient,
+  startHostWithPeers,
+} from './support/peers';
 
 const OURS = ['--ipam-driver', 'daolinet'];
 
@@ -12,7 +21,7 @@ let containers: string[] = [];
 let networks: string[] = [];
 
 beforeAll(async () => {
-  host = await startHost();
+  host = await startHostWithPeers();
 }, 900_000);
 
 afterAll(() => host?.stop(), 60_000);
@@ -226,6 +235,17 @@ test('a MAC address in use, by whom; in another network it is free', async () =>
   );
   await client('twin', 'other', ...mac);
 }, 60_000);
+
+test.each(['01:00:5e:00:00:01', 'ff:ff:ff:ff:ff:ff', '00:00:00:00:00:00'])(
+  'the MAC address %s, which no interface can have',
+  async (mac) => {
+    await network('demo', ...OURS, '--subnet', '10.52.0.0/24');
+    expect(await refusedContainer('--network', 'demo', '--mac-address', mac)).toMatch(
+      /Interface\.MacAddress: ".*" is (a multicast MAC address: an interface cannot have it|the zero MAC address)/,
+    );
+  },
+  60_000,
+);
 
 describe('settings', () => {
   const DEFAULTS = JSON.parse(readFileSync(path.join(__dirname, '../../config.json'), 'utf8')) as {

@@ -2,7 +2,7 @@
 // run, every way to stop and start them, many at once, and a Compose file.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { HOST_ADDRESS, IMAGE, INTERNET_ADDRESS, OUTSIDE_ADDRESS, startHost, waitFor, type Host } from './host';
+import { HOST_ADDRESS, IMAGE, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from './host';
 import {
   addressOf,
   answers,
@@ -16,6 +16,7 @@ import {
   serverCommand,
   serveAt,
   startClient,
+  startHostWithPeers,
   startServer,
   waitForServer,
 } from './support/peers';
@@ -29,7 +30,7 @@ let host: Host;
 let containers: string[] = [];
 
 beforeAll(async () => {
-  host = await startHost();
+  host = await startHostWithPeers();
   await serveAt(host, OUTSIDE, ['80/tcp', `53/udp/${OUTSIDE_ADDRESS}`, `53/udp/${INTERNET_ADDRESS}`]);
   await host.docker('network', 'create', '-d', 'daolinet', '--subnet', '10.60.0.0/24', 'demo');
   await host.docker(

@@ -1,18 +1,47 @@
 // Out of the container, through the host, to a server in a namespace that stands for the internet and knows no way back to
 // any container: what comes back proves that the host's address was the source. FORWARD is set to DROP, as Docker does it
 // on most hosts.
-import { HOST_ADDRESS, INTERNET_ADDRESS, OUTSIDE_ADDRESS, startHost, waitFor, type Host } from './host';
-import { answers, ask, getApi, ON_HOST, OUTSIDE, ping, run, serveAt, startClient } from './support/peers';
+import { HOST_ADDRESS, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from './host';
+import {
+  answers,
+  ask,
+  getApi,
+  NODE,
+  ON_HOST,
+  OUTSIDE,
+  ping,
+  run,
+  serveAt,
+  startClient,
+  startHostWithPeers,
+  startServer,
+} from './support/peers';
 
 const UDP = { protocol: 'udp' } as const;
 const NOTHING_COMES = { timeoutMs: 1500 };
 
+// Answers every question with its own address.
+const DNS_SERVER = `
+const [address] = process.argv.slice(1);
+const socket = require('dgram').createSocket('udp4');
+socket.bind(53, address, () => console.log('ready'));
+socket.on('message', (query, from) => {
+  const end = query.indexOf(0, 12) + 5;
+  const isA = query.readUInt16BE(end - 4) === 1;
+  const head = Buffer.from(query.subarray(0, end));
+  head.writeUInt16BE(0x8580, 2);
+  head.writeUInt16BE(isA ? 1 : 0, 6);
+  head.writeUInt32BE(0, 8);
+  const answer = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...address.split('.').map(Number)]);
+  socket.send(isA ? Buffer.concat([head, answer]) : head, from.port, from.address);
+});`;
+
 let host: Host;
 
 beforeAll(async () => {
-  host = await startHost();
+  host = await startHostWithPeers();
   await host.exec('iptables', ['-P', 'FORWARD', 'DROP']);
-  await serveAt(host, OUTSIDE, ['80/tcp', `53/udp/${OUTSIDE_ADDRESS}`, `53/udp/${INTERNET_ADDRESS}`]);
+  await serveAt(host, OUTSIDE, ['80/tcp', `5000/udp/${OUTSIDE_ADDRESS}`, `5000/udp/${INTERNET_ADDRESS}`]);
   await serveAt(host, ON_HOST, ['8000/tcp', `8000/udp/${HOST_ADDRESS}`]);
   await host.docker('network', 'create', '-d', 'daolinet', '--subnet', '10.90.0.0/24', 'demo');
   await startClient(host, 'app', ['--network', 'demo']);
@@ -27,7 +56,7 @@ test.each([
   'TCP, UDP and ICMP reach %s, which sees the address of the host',
   async (_, address) => {
     expect(
-      await answers({ tcp: ask(host, 'app', `${address}:80`), udp: ask(host, 'app', `${address}:53`, UDP) }),
+      await answers({ tcp: ask(host, 'app', `${address}:80`), udp: ask(host, 'app', `${address}:5000`, UDP) }),
     ).toEqual({ tcp: `outside ${HOST_ADDRESS}`, udp: `outside ${HOST_ADDRESS}` });
     expect(await ping(host, 'app', address)).toBe(1);
   },
@@ -36,7 +65,7 @@ test.each([
 
 test('datagrams and pings in fragments cross, there and back', async () => {
   for (const bytes of [1473, 4000, 60_000]) {
-    expect([bytes, await ask(host, 'app', `${INTERNET_ADDRESS}:53`, { ...UDP, bytes })]).toEqual([
+    expect([bytes, await ask(host, 'app', `${INTERNET_ADDRESS}:5000`, { ...UDP, bytes })]).toEqual([
       bytes,
       `outside ${HOST_ADDRESS}`,
     ]);
@@ -61,7 +90,7 @@ test('errors of the outside come back: a closed port, an address that is not the
   expect(
     await answers({
       'closed TCP port': ask(host, 'app', `${INTERNET_ADDRESS}:81`, NOTHING_COMES),
-      'closed UDP port': ask(host, 'app', `${INTERNET_ADDRESS}:54`, { ...UDP, ...NOTHING_COMES }),
+      'closed UDP port': ask(host, 'app', `${INTERNET_ADDRESS}:5001`, { ...UDP, ...NOTHING_COMES }),
     }),
   ).toEqual({ 'closed TCP port': 'ECONNREFUSED', 'closed UDP port': 'ECONNREFUSED' });
   await host.outside('ip', 'route', 'add', 'unreachable', '192.0.2.0/24');
@@ -108,6 +137,41 @@ test("a container reaches the host's own services, as with Docker's bridge", asy
   expect(await ping(host, 'app', HOST_ADDRESS)).toBe(1);
 }, 60_000);
 
+test('host.docker.internal is the host', async () => {
+  await startClient(host, 'inner', ['--network', 'demo', '--add-host', 'host.docker.internal:host-gateway']);
+  expect(await ask(host, 'inner', 'host.docker.internal:8000')).toMatch(/^host /);
+}, 60_000);
+
+test('the host reaches a container by its locator', async () => {
+  await startServer(host, 'web', ['80/tcp', '5000/udp'], ['--network', 'demo']);
+  const shown = await waitFor('the name of the endpoint', async () =>
+    (await getApi<{ container: string; locator: string }[]>(host, '/v1/endpoints')).find(
+      ({ container }) => container === 'web',
+    ),
+  );
+  expect(
+    await answers({
+      tcp: ask(host, ON_HOST, `${shown.locator}:80`),
+      udp: ask(host, ON_HOST, `${shown.locator}:5000`, UDP),
+      'much udp': ask(host, ON_HOST, `${shown.locator}:5000`, { ...UDP, bytes: 20_000 }),
+    }),
+  ).toEqual({ tcp: 'web 100.64.0.1', udp: 'web 100.64.0.1', 'much udp': 'web 100.64.0.1' });
+  expect(await ping(host, ON_HOST, shown.locator, '-s', '3000')).toBe(1);
+}, 60_000);
+
+test("a container reaches what a container of Docker's bridge publishes", async () => {
+  await startServer(host, 'bridged', ['80/tcp'], ['-p', '8070:80']);
+  expect(await ask(host, 'app', `${HOST_ADDRESS}:8070`)).toMatch(/^bridged /);
+}, 60_000);
+
+test('names of the outside are asked from a server outside', async () => {
+  const server = host.background([...NODE, '-e', DNS_SERVER, INTERNET_ADDRESS], 'outside');
+  await waitFor('the DNS server', () => server.text().includes('ready'));
+  await startClient(host, 'asker', ['--network', 'demo', '--dns', INTERNET_ADDRESS]);
+  expect(await ask(host, 'asker', 'www.example.com:80')).toBe(`outside ${HOST_ADDRESS}`);
+  await server.stop();
+}, 60_000);
+
 test('tenants with the same addresses go out side by side, and each gets its own answers', async () => {
   for (const tenant of ['red', 'blue']) {
     const ipam = ['--ipam-driver', 'daolinet', '--ipam-opt', `tenant=${tenant}`];
@@ -116,8 +180,8 @@ test('tenants with the same addresses go out side by side, and each gets its own
   }
   expect(
     await answers({
-      red: ask(host, 'in-red', `${INTERNET_ADDRESS}:53`, UDP),
-      blue: ask(host, 'in-blue', `${INTERNET_ADDRESS}:53`, UDP),
+      red: ask(host, 'in-red', `${INTERNET_ADDRESS}:5000`, UDP),
+      blue: ask(host, 'in-blue', `${INTERNET_ADDRESS}:5000`, UDP),
       'red, much': ask(host, 'in-red', `${INTERNET_ADDRESS}:80`, { bytes: 300_000 }),
       'blue, much': ask(host, 'in-blue', `${INTERNET_ADDRESS}:80`, { bytes: 300_000 }),
     }),
@@ -136,7 +200,7 @@ test('--internal has no way out, whatever route the container makes for itself',
   await run(host, 'shut', ['busybox', 'ip', 'route', 'add', 'default', 'dev', 'eth0']);
   const heard = await answers({
     outside: ask(host, 'shut', `${INTERNET_ADDRESS}:80`, NOTHING_COMES),
-    udp: ask(host, 'shut', `${INTERNET_ADDRESS}:53`, { ...UDP, ...NOTHING_COMES }),
+    udp: ask(host, 'shut', `${INTERNET_ADDRESS}:5000`, { ...UDP, ...NOTHING_COMES }),
     host: ask(host, 'shut', `${HOST_ADDRESS}:8000`, NOTHING_COMES),
     'host by its locator': ask(host, 'shut', '100.64.0.1:8000', NOTHING_COMES),
   });

@@ -1,6 +1,6 @@
 // Networks as `docker network create` makes them: subnets, gateways, ranges, options, both IPAM drivers and both names of
 // the driver. Each is proved by containers that talk.
-import { startHost, type Host, IMAGE } from './host';
+import { type Host, IMAGE } from './host';
 import {
   addressOf,
   answers,
@@ -12,6 +12,7 @@ import {
   refusal,
   remove,
   startClient,
+  startHostWithPeers,
   startServer,
 } from './support/peers';
 
@@ -27,7 +28,7 @@ let containers: string[] = [];
 let networks: string[] = [];
 
 beforeAll(async () => {
-  host = await startHost();
+  host = await startHostWithPeers();
 }, 900_000);
 
 afterAll(() => host?.stop(), 60_000);

@@ -1,12 +1,13 @@
 // Published ports: `docker run -p` and -P, reached by the host, by its neighbours, and by containers; what is refused, and
 // what is left when it was. FORWARD is set to DROP, as Docker does it on most hosts.
-import { HOST_ADDRESS, INTERNET_ADDRESS, OUTSIDE_ADDRESS, startHost, waitFor, type Host } from './host';
+import { HOST_ADDRESS, IMAGE, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from './host';
 import {
   addressOf,
   answers,
   ask,
   getApi,
   leftovers,
+  NODE,
   ON_HOST,
   OUTSIDE,
   portsOf,
@@ -15,6 +16,7 @@ import {
   run,
   serverCommand,
   startClient,
+  startHostWithPeers,
   startServer,
   waitForServer,
 } from './support/peers';
@@ -28,7 +30,7 @@ let host: Host;
 let containers: string[] = [];
 
 beforeAll(async () => {
-  host = await startHost();
+  host = await startHostWithPeers();
   await host.exec('iptables', ['-P', 'FORWARD', 'DROP']);
   await host.docker('network', 'create', '-d', 'daolinet', '--subnet', '10.80.0.0/24', 'demo');
 }, 900_000);
@@ -128,6 +130,50 @@ describe('-p 8080:80', () => {
     expect(await ask(host, OUTSIDE, `${HOST_ADDRESS}:8080`)).toBe(`next ${OUTSIDE_ADDRESS}`);
   }, 120_000);
 });
+
+test('the same port of both protocols, and both from one container', async () => {
+  await server('web', ['80/tcp', '80/udp'], '-p', '8080:80', '-p', '8080:80/udp');
+  expect(
+    await answers({
+      tcp: ask(host, OUTSIDE, `${HOST_ADDRESS}:8080`),
+      udp: ask(host, OUTSIDE, `${HOST_ADDRESS}:8080`, UDP),
+    }),
+  ).toEqual({ tcp: `web ${OUTSIDE_ADDRESS}`, udp: `web ${OUTSIDE_ADDRESS}` });
+}, 60_000);
+
+test('a way to the client with a smaller MTU is found out', async () => {
+  containers.push('mirror');
+  await host.docker('run', '-d', '--name', 'mirror', '--network', 'demo', '-p', '5201:5201', IMAGE, 'iperf3', '-s');
+  await host.exec('ip', ['route', 'add', `${INTERNET_ADDRESS}/32`, 'via', OUTSIDE_ADDRESS, 'mtu', 'lock', '1300']);
+  const args = ['-c', HOST_ADDRESS, '-B', INTERNET_ADDRESS, '-R', '-n', '2M', '--json', '--connect-timeout', '5000'];
+  const report = JSON.parse(await host.outside('iperf3', ...args)) as { end: { sum_received: { bytes: number } } };
+  expect(report.end.sum_received.bytes).toBeGreaterThanOrEqual(2 * 1024 * 1024);
+  await host.exec('ip', ['route', 'del', `${INTERNET_ADDRESS}/32`]);
+}, 60_000);
+
+test("containers of other tenants and of Docker's bridge reach it, too", async () => {
+  const ipam = ['--ipam-driver', 'daolinet', '--ipam-opt', 'tenant=red'];
+  await host.docker('network', 'create', '-d', 'daolinet', ...ipam, '--subnet', '10.80.0.0/24', 'red');
+  await server('web', ['80/tcp', '53/udp'], '--ip', '10.80.0.10', '-p', '8080:80', '-p', '5353:53/udp');
+  containers.push('same', 'bridged');
+  await startClient(host, 'same', ['--network', 'red', '--ip', '10.80.0.10']);
+  await startClient(host, 'bridged', []);
+  expect(
+    await answers({
+      'another tenant, with the very address': ask(host, 'same', `${HOST_ADDRESS}:8080`),
+      'the same by UDP': ask(host, 'same', `${HOST_ADDRESS}:5353`, UDP),
+      "Docker's bridge": ask(host, 'bridged', `${HOST_ADDRESS}:8080`),
+      "Docker's bridge by UDP": ask(host, 'bridged', `${HOST_ADDRESS}:5353`, UDP),
+    }),
+  ).toEqual({
+    'another tenant, with the very address': `web ${HOST_LOCATOR}`,
+    'the same by UDP': `web ${HOST_LOCATOR}`,
+    "Docker's bridge": `web ${HOST_LOCATOR}`,
+    "Docker's bridge by UDP": `web ${HOST_LOCATOR}`,
+  });
+  await host.docker('rm', '-f', 'same');
+  await host.docker('network', 'rm', 'red');
+}, 60_000);
 
 describe('UDP', () => {
   test('-p 5353:53/udp is reached from everywhere, and the service sees who comes', async () => {
@@ -310,11 +356,8 @@ describe('a port that is taken', () => {
 
   test('the agent holds what is published, so that no other program gets it', async () => {
     await server('web', ['80/tcp'], '-p', '8080:80');
-    const { code } = await host.tryExec('node', [
-      '-e',
-      "require('net').createServer().listen(8080, '0.0.0.0', () => process.exit(0)).on('error', () => process.exit(9))",
-    ]);
-    expect(code).toBe(9);
+    const { stderr } = await host.tryExec('timeout', ['5', 'busybox', 'nc', '-l', '-p', '8080']);
+    expect(stderr).toContain('Address already in use');
   }, 60_000);
 
   test('another address of the host is another port', async () => {
@@ -347,7 +390,8 @@ test('a connection ends when its container goes', async () => {
     (await host.exec('conntrack', ['-L', '-p', 'tcp', '-s', OUTSIDE_ADDRESS, '--dport', '8080'])).includes(
       'ESTABLISHED',
     );
-  const held = host.background(['sh', '-c', `sleep 60 | busybox nc ${HOST_ADDRESS} 8080`], 'outside');
+  const connect = `require('net').connect(8080, '${HOST_ADDRESS}').on('error', () => undefined)`;
+  const held = host.background([...NODE, '-e', connect], 'outside');
   await waitFor('the connection', tracked);
   await host.docker('rm', '-f', 'web');
   expect(await tracked()).toBe(false);

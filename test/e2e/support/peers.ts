@@ -1,16 +1,22 @@
 // Servers and clients of the end-to-end tests: in containers, on the host, and "outside". A server answers with its name and
 // the address that it sees the client at, so that a test reads who reached whom, and as whom: "web 10.1.0.2".
 
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync } from 'node:fs';
 import * as http from 'node:http';
-import { type Host, IMAGE, waitFor } from '../host';
+import * as path from 'node:path';
+import { type Host, type HostOptions, IMAGE, startHost, waitFor } from '../host';
 import type { BackgroundCommand } from '../namespace';
 
 /** Where a client runs: a container by its name, or one of these. */
 export const ON_HOST = '(host)';
 export const OUTSIDE = '(outside)';
 
-/** Lends a container the host's programs, as the image has no Node.js. */
-const PROGRAMS = ['-v', '/usr:/usr:ro', '-v', '/usr/lib:/lib:ro', '-v', '/usr/lib64:/lib64:ro'];
+/** Where this process's Node.js is on the host, with its libraries: neither the host nor the image needs to have one. */
+const PROGRAMS = '/var/lib/peers';
+export const NODE = [`${PROGRAMS}/loader`, '--library-path', PROGRAMS, `${PROGRAMS}/node`];
+/** Lends them to a container. */
+const WITH_PROGRAMS = ['-v', `${PROGRAMS}:${PROGRAMS}:ro`];
 
 // usage: NAME PORT/PROTOCOL[/ADDRESS]... The answer to a datagram is as long as the datagram. A UDP server of several addresses is
 // bound to each, as it would answer from another one than it was asked at otherwise.
@@ -63,6 +69,20 @@ if (protocol === 'tcp') {
   socket.connect(Number(port), address, (error) => (error ? end(error.code) : socket.send(data)));
 }`;
 
+/** A host, with what the servers and clients here need. */
+export async function startHostWithPeers(options?: HostOptions): Promise<Host> {
+  const host = await startHost(options);
+  const folder = host.path(PROGRAMS);
+  const libraries = execFileSync('ldd', [process.execPath], { encoding: 'utf8' }).match(/\/\S+/g) ?? [];
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(process.execPath, path.join(folder, 'node'));
+  for (const library of libraries) {
+    const name = path.basename(library);
+    copyFileSync(library, path.join(folder, name.startsWith('ld-') ? 'loader' : name));
+  }
+  return host;
+}
+
 /** Longer than a request takes on a busy machine. */
 const ANSWER_MS = 8000;
 
@@ -81,7 +101,7 @@ export interface Question {
 export async function ask(host: Host, from: string, to: string, question: Question = {}): Promise<string> {
   const { protocol = 'tcp', bytes = 32, timeoutMs = ANSWER_MS } = question;
   const [, address = '', port = ''] = /^(.*):(\d+)$/.exec(to) ?? [];
-  return run(host, from, ['node', '-e', CLIENT, protocol, address, port, String(bytes), String(timeoutMs)]);
+  return run(host, from, [...NODE, '-e', CLIENT, protocol, address, port, String(bytes), String(timeoutMs)]);
 }
 
 /** What several questions are answered, side by side. */
@@ -111,7 +131,7 @@ export async function startServer(
 
 /** What follows the options of `docker run` and `docker create` for a server. */
 export function serverCommand(name: string, ports: readonly string[]): string[] {
-  return [...PROGRAMS, IMAGE, 'node', '-e', SERVER, name, ...ports];
+  return [...WITH_PROGRAMS, IMAGE, ...NODE, '-e', SERVER, name, ...ports];
 }
 
 /** Waits until a server that was started serves; a second time, `starts` is 2. */
@@ -126,14 +146,14 @@ export async function serveAt(
   ports: readonly string[],
 ): Promise<BackgroundCommand> {
   const name = where.slice(1, -1);
-  const server = host.background(['node', '-e', SERVER, name, ...ports], where === OUTSIDE ? 'outside' : undefined);
+  const server = host.background([...NODE, '-e', SERVER, name, ...ports], where === OUTSIDE ? 'outside' : undefined);
   await waitFor(`the server on ${name}`, () => server.text().includes('ready'), 30_000);
   return server;
 }
 
 /** A container that only stays. `args` are of `docker run`. */
 export async function startClient(host: Host, name: string, args: readonly string[]): Promise<void> {
-  await host.docker('run', '-d', '--name', name, ...args, ...PROGRAMS, IMAGE, 'sleep', '3600');
+  await host.docker('run', '-d', '--name', name, ...args, ...WITH_PROGRAMS, IMAGE, 'sleep', '3600');
 }
 
 /** Pings once a count, from a container. Resolves with how many of `count` came back. `args` are busybox's. */
