@@ -1,10 +1,22 @@
 // Hot-plug routes as containers notice them, and as `ovs-ofctl dump-flows` shows them: none while nobody talks, both
 // directions after one packet, which is not lost, and none again when the pair has been silent.
 
-import { INTERNET_ADDRESS, OUTSIDE_ADDRESS, PLUGIN, startHost, waitFor, type Host } from './host';
+import { INTERNET_ADDRESS, OUTSIDE_ADDRESS, PLUGIN, waitFor, type Host } from './host';
 import type { BackgroundCommand } from './namespace';
 import { Capture, networkOf } from './support/capture';
-import { answers, ask, getApi, OUTSIDE, ping, run, serveAt, startClient, startServer } from './support/peers';
+import { sendDatagram } from './support/frames';
+import {
+  answers,
+  ask,
+  getApi,
+  OUTSIDE,
+  ping,
+  run,
+  serveAt,
+  startClient,
+  startHostWithPeers,
+  startServer,
+} from './support/peers';
 
 jest.setTimeout(120_000);
 
@@ -25,13 +37,6 @@ const FLOOD = `
   }
 `;
 
-/** One datagram, to port 9, and then nothing more. */
-const SEND_DATAGRAM = `
-  my ($address, $text) = @ARGV;
-  socket(my $socket, 2, 2, 17) or die "socket: $!";
-  send($socket, $text, 0, pack('S n C4 x8', 2, 9, split /\\./, $address)) or die "send: $!";
-`;
-
 interface ShownRoute {
   readonly kind: string;
   readonly source?: string;
@@ -46,7 +51,7 @@ type Counters = Record<'packetIns' | 'routesInstalled' | 'routesRemoved' | 'rout
 let host: Host;
 
 beforeAll(async () => {
-  host = await startHost({ settings: { DAOLINET_IDLE_TIMEOUT: String(IDLE_SECONDS) } });
+  host = await startHostWithPeers({ settings: { DAOLINET_IDLE_TIMEOUT: String(IDLE_SECONDS) } });
   await serveAt(host, OUTSIDE, ['80/tcp', '53/udp']);
   const create = ['network', 'create', '-d', 'daolinet', '--ipam-driver', 'daolinet'];
   await host.docker(...create, '--subnet', '10.50.0.0/24', 'demo');
@@ -122,7 +127,7 @@ describe('a route', () => {
   test('lets the datagram that made it through, once', async () => {
     await silence();
     const capture = await Capture.start(host, 'cat');
-    await host.inNetworkOf('ann', 'perl', '-e', SEND_DATAGRAM, ADDRESS.cat, 'the-only-one');
+    await sendDatagram(host, 'ann', ADDRESS.cat, 'the-only-one');
     await waitFor('the datagram', () => capture.count('the-only-one') > 0);
     expect(await ping(host, 'ann', ADDRESS.cat)).toBe(1);
     expect(capture.count('the-only-one')).toBe(1);
