@@ -98,12 +98,6 @@ describe.each(['demo', 'other'])('on network %s', (network) => {
       expect([bytes, await ask(host, 'app', 'web:53', { ...UDP, bytes })]).toEqual([bytes, from]);
       expect([bytes, await ping(host, 'app', 'web', '-s', String(bytes))]).toEqual([bytes, 1]);
     }
-    await host.docker('exec', '-d', 'web', 'iperf3', '-s', '-1');
-    await waitFor('iperf3', async () => (await run(host, 'web', ['busybox', 'netstat', '-ltn'])).includes(':5201'));
-    const report = JSON.parse(await run(host, 'app', ['iperf3', '-c', 'web', '-t', '1', '--json'])) as {
-      end: { sum_received: { bytes: number } };
-    };
-    expect(report.end.sum_received.bytes).toBeGreaterThan(1_000_000);
   }, 90_000);
 
   test('stop, start, restart, kill, pause: reachable when it runs, unreachable at once when not', async () => {

@@ -294,8 +294,6 @@ describe('ranges and free ports', () => {
         udp: ask(host, OUTSIDE, `${HOST_ADDRESS}:${udp?.hostPort}`, UDP),
       }),
     ).toEqual({ tcp: `web ${OUTSIDE_ADDRESS}`, udp: `web ${OUTSIDE_ADDRESS}` });
-    const shown = await host.exec('curl', ['-s', '--unix-socket', '/run/daolinet/api.sock', 'http://d/v1/ports']);
-    expect(JSON.parse(shown)).toHaveLength(2);
   }, 120_000);
 
   test('-p 80 chooses a free port', async () => {
