@@ -17,10 +17,10 @@ const IP = 0;
 const LOCATOR = 1;
 const MAC_HIGH = 2; // 16 bits
 const MAC_LOW = 3;
-const PORT = 4; // port number in the lower 16 bits, datapath in the upper
+const PORT_NO = 4;
 const NETWORK = 5;
 const TENANT = 6;
-const ADDRESSES = 7; // which of the address tables has the tenant's
+const DATAPATH = 7;
 
 /** A row to read in the policy; `at` says which. */
 export class EndpointView implements PolicyEndpoint {
@@ -41,41 +41,34 @@ export class EndpointView implements PolicyEndpoint {
   }
 }
 
-/** Address → slot, by tenant. A table is numbered as long as it holds anything. */
+/** Address → slot, by tenant: a table for each, so that one tenant's packets touch little memory. */
 class AddressTables {
-  private readonly tables: PairMap[] = [];
-  private readonly numbers = new Map<number, number>();
-  private readonly free: number[] = [];
+  private readonly tables = new Map<number, PairMap>();
+  // Packets of one tenant come in rows.
+  private lastTenant = -1;
+  private lastTable: PairMap | undefined;
 
-  /** The number of a tenant's table; -1 where it has none. */
-  tableOf(tenant: number): number {
-    return this.numbers.get(tenant) ?? -1;
-  }
-
-  get(table: number, ip: number): number {
-    const slot = table < 0 ? ABSENT : this.tables[table]!.get(0, ip);
+  get(tenant: number, ip: number): number {
+    if (tenant !== this.lastTenant) {
+      this.lastTenant = tenant;
+      this.lastTable = this.tables.get(tenant);
+    }
+    const slot = this.lastTable === undefined ? ABSENT : this.lastTable.get(0, ip);
     return slot === ABSENT ? NO_SLOT : slot;
   }
 
-  /** Returns the number of the tenant's table. */
-  set(tenant: number, ip: number, slot: number): number {
-    let table = this.tableOf(tenant);
-    if (table < 0) {
-      table = this.free.pop() ?? this.tables.length;
-      this.tables[table] = new PairMap();
-      this.numbers.set(tenant, table);
-    }
-    this.tables[table]!.set(0, ip, slot);
-    return table;
+  set(tenant: number, ip: number, slot: number): void {
+    const table = this.tables.get(tenant) ?? new PairMap();
+    table.set(0, ip, slot);
+    this.tables.set(tenant, table);
+    this.lastTenant = -1;
   }
 
   delete(tenant: number, ip: number): void {
-    const table = this.tableOf(tenant);
-    const addresses = this.tables[table];
-    addresses?.delete(0, ip);
-    if (addresses?.size !== 0) return;
-    this.numbers.delete(tenant);
-    this.free.push(table);
+    const table = this.tables.get(tenant);
+    table?.delete(0, ip);
+    if (table?.size === 0) this.tables.delete(tenant);
+    this.lastTenant = -1;
   }
 }
 
@@ -84,7 +77,6 @@ export class EndpointIndex {
   private readonly ids: (string | undefined)[] = [];
   private readonly free: number[] = [];
   private readonly byId = new Map<string, number>();
-  /** A table for each tenant, so that one tenant's packets touch little memory. */
   private readonly addresses = new AddressTables();
   private readonly byLocator = new PairMap();
   /** Per datapath: port number → slot + 1. */
@@ -126,15 +118,16 @@ export class EndpointIndex {
         endpoint.locator,
         Math.floor(endpoint.mac / 0x1_0000_0000),
         endpoint.mac >>> 0,
-        location.portNo + datapath * 0x10000,
+        location.portNo,
         network.key,
         network.tenant,
-        this.addresses.set(network.tenant, endpoint.ip, slot),
+        datapath,
       ],
       slot * WORDS,
     );
     this.ids[slot] = endpoint.id;
     this.byId.set(endpoint.id, slot);
+    this.addresses.set(network.tenant, endpoint.ip, slot);
     this.byLocator.set(0, endpoint.locator, slot);
     this.setPort(datapath, location.portNo, slot + 1);
     return slot;
@@ -179,12 +172,7 @@ export class EndpointIndex {
   }
 
   slotOfAddress(tenant: number, ip: number): number {
-    return this.addresses.get(this.addresses.tableOf(tenant), ip);
-  }
-
-  /** Who has an address in the tenant of the endpoint at `slot`. */
-  slotOfPeer(slot: number, ip: number): number {
-    return this.addresses.get(this.words[slot * WORDS + ADDRESSES]!, ip);
+    return this.addresses.get(tenant, ip);
   }
 
   slotOfLocator(locator: number): number {
@@ -213,7 +201,7 @@ export class EndpointIndex {
     return this.words[slot * WORDS + MAC_LOW]!;
   }
   portNoOf(slot: number): number {
-    return this.words[slot * WORDS + PORT]! & 0xffff;
+    return this.words[slot * WORDS + PORT_NO]!;
   }
   networkKeyOf(slot: number): number {
     return this.words[slot * WORDS + NETWORK]!;
@@ -222,7 +210,7 @@ export class EndpointIndex {
     return this.words[slot * WORDS + TENANT]!;
   }
   datapathNoOf(slot: number): number {
-    return this.words[slot * WORDS + PORT]! >>> 16;
+    return this.words[slot * WORDS + DATAPATH]!;
   }
   idOf(slot: number): string | undefined {
     return this.ids[slot];

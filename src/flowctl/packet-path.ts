@@ -11,7 +11,7 @@ import { maySendPacket, type Turn } from './datapath-state';
 import { EndpointView, NO_SLOT, type EndpointIndex } from './endpoint-index';
 import type { Inventory } from './inventory';
 import type { FlowSettings } from './model';
-import { PUNT_REASON, PUNT_REASON_INDEX, USERDATA } from './pipeline';
+import { PUNT_REASON, PUNT_REASON_INDEX, TENANT_INDEX, USERDATA } from './pipeline';
 import { denyFlow, nobodyFlow, noWayInFlow, noWayOutFlow } from './route-flows';
 import type { RouteRules } from './route-rules';
 import { OUTSIDE, ticksOf, type RouteTable } from './route-table';
@@ -66,7 +66,7 @@ export class PacketPath {
       return;
     }
     const reason = view.regs[PUNT_REASON_INDEX]!;
-    if (reason === PUNT_REASON.PAIR) this.pair(view.inPort, turn);
+    if (reason === PUNT_REASON.PAIR) this.pair(view.inPort, view.regs[TENANT_INDEX]!, turn);
     else if (view.inPort === this.inventory.host.hostPort?.portNo) this.inward(reason, turn);
     else this.outward(reason, view.inPort, turn);
   }
@@ -79,12 +79,17 @@ export class PacketPath {
     return NO_SLOT;
   }
 
-  private pair(inPort: number, turn: Turn): void {
+  private pair(inPort: number, tenant: number, turn: Turn): void {
     const { endpoints, packet, routeWriter } = this;
     const { datapath, writer } = turn;
+    // By the tenant that the datapath says, not the sender's: the two look-ups do not wait for one another.
+    const to = endpoints.slotOfAddress(tenant, packet.ipDst);
     const from = this.sender(inPort, turn);
     if (from === NO_SLOT) return;
-    const to = endpoints.slotOfPeer(from, packet.ipDst);
+    if (endpoints.tenantOf(from) !== tenant) {
+      this.counters.stale += 1;
+      return;
+    }
     if (to === NO_SLOT || endpoints.datapathNoOf(to) !== datapath.number) return this.nobody(from, turn);
     if (!this.mayTalk(from, to, datapath.routes)) return this.deny(from, to, turn);
     if (this.claim(from, to, turn)) routeWriter.pairFlows(writer, from, to);

@@ -31,7 +31,8 @@ export const REGISTER = {
   /** Holds the asked address while ARP swaps addresses. */
   SCRATCH: 'reg3',
 } as const satisfies Record<string, FieldName>;
-/** Index of the register among those of a packet-in. */
+/** Which registers of a packet-in are which. */
+export const TENANT_INDEX = 0;
 export const PUNT_REASON_INDEX = 2;
 
 /** Why the controller gets a packet. */

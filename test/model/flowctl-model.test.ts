@@ -469,7 +469,7 @@ test('what comes in a packet-in may be any bytes', () => {
         tableId: 4,
         cookie: 0n,
         fullLength: packet.length,
-        fields: { inPort: 1 as never, reg2: reason },
+        fields: { inPort: 1 as never, reg0: 7, reg1: 1, reg2: reason },
         userdata: Buffer.from([0xda, 1]),
         data: packet,
       });

@@ -6,10 +6,8 @@ import {
   endpoints,
   frameFrom,
   HOST_ADDRESS,
-  internal,
   Lab,
   one,
-  other,
   OUTSIDE,
   ROUTER_MAC,
   two,
@@ -155,5 +153,20 @@ test('every flow that a datapath gets back from a listing is byte for byte the o
   expect(flowsRepaired).toBeGreaterThan(0);
   expect(await lab.flows()).toEqual(flows);
   expect(endpoints.every(({ id }) => lab.controller.hasEndpoint(id))).toBe(true);
-  void [other, internal];
+});
+
+test('over its cap an endpoint gets no more routes, and its packets arrive all the same', async () => {
+  const capped = await Lab.start({ maxRoutesPerEndpoint: 1 });
+  try {
+    await capped.inject(1, frameFrom(one, two.ip, udp('with a route')));
+    await capped.leaving(2, 1);
+    for (const text of ['one', 'two']) {
+      await capped.inject(1, frameFrom(one, OUTSIDE, udp(text)));
+      expect((await capped.leaving(10, 1)).map((frame) => frame.subarray(42).toString())).toEqual([text]);
+    }
+    expect(await capped.reactiveFlows()).toHaveLength(2);
+    expect(capped.controller.counters()).toMatchObject({ packetIns: 3, routesCapped: 2, routes: 1 });
+  } finally {
+    await capped.stop();
+  }
 });
