@@ -42,7 +42,8 @@ mkdir -p $RESULTS
 . plugin/packages.sh
 missing=$(missing_packages dockerd=docker.io ovs-vsctl=openvswitch-switch docker-registry=docker-registry \
   debootstrap=debootstrap busybox=busybox-static $DEBIAN_KEYS ip=iproute2 iptables=iptables nft=nftables ethtool=ethtool \
-  tcpdump=tcpdump conntrack=conntrack iperf3=iperf3 docker-compose=docker-compose ps=procps | paste -s -d ' ')
+  tcpdump=tcpdump conntrack=conntrack curl=curl iperf3=iperf3 docker-compose=docker-compose \
+  ps=procps sysctl=procps | paste -s -d ' ')
 if [ -n "$missing" ]; then
   say "installing $missing"
   # shellcheck disable=SC2086

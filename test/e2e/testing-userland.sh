@@ -8,14 +8,14 @@ set -euo pipefail
 CACHE=/var/cache/daolinet
 ROOT=$CACHE/testing
 PACKAGES=docker.io,docker-cli,docker-registry,openvswitch-switch,busybox-static,iproute2,iptables,nftables,ethtool
-PACKAGES=$PACKAGES,tcpdump,conntrack,iperf3,procps,kmod,ca-certificates
+PACKAGES=$PACKAGES,tcpdump,conntrack,curl,docker-compose,iperf3,procps,kmod,ca-certificates
 KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 MIRROR=${DAOLINET_MIRROR:-http://deb.debian.org/debian}
 
 mkdir -p $CACHE
 exec 8>$CACHE/testing.lock
 flock 8
-if [ ! -e $ROOT/etc/debian_version ]; then
+if [ "$(cat $ROOT/packages 2>/dev/null)" != "$PACKAGES" ]; then
   rm -rf $ROOT.new
   trap 'rm -rf $ROOT.new' EXIT
   # The script's name is given, because older versions of debootstrap do not know it for testing.
@@ -24,6 +24,8 @@ if [ ! -e $ROOT/etc/debian_version ]; then
     exit 1
   fi
   rm -rf $ROOT.new/var/cache/apt/archives/*.deb $ROOT.new/var/lib/apt/lists/*
+  echo "$PACKAGES" >$ROOT.new/packages
+  rm -rf $ROOT
   mv $ROOT.new $ROOT
   trap - EXIT
 fi
