@@ -126,5 +126,13 @@ export class FirewallStage {
 
 /** An endpoint behind locator 100.64.7.`last`, whose tenant has the pool 10.1.0.0/16. */
 export function published(endpointId: string, last: number, ...ports: PublishedPort[]): PublishedEndpoint {
-  return { endpointId, locator: parseIpv4(`100.64.7.${last}`), ports, tenantPools: [parseCidr('10.1.0.0/16')] };
+  return { ...publishedBeside(endpointId, last, ...ports), tenantPools: [parseCidr('10.1.0.0/16')] };
+}
+
+/**
+ * A second endpoint behind a locator that another one has. It brings no pools: withdrawing it would take those of the first
+ * away, and the repair of that would reset the counters that a test reads.
+ */
+export function publishedBeside(endpointId: string, last: number, ...ports: PublishedPort[]): PublishedEndpoint {
+  return { endpointId, locator: parseIpv4(`100.64.7.${last}`), ports, tenantPools: [] };
 }
