@@ -14,6 +14,8 @@ import type { Firewall, FirewallConfig, PublishedEndpoint } from './host';
 import { checkInterfaceName } from './links';
 
 const MAX_WAITING = 4096;
+/** Each costs a look at every tracked connection. Of a wide range of ports, the first that many are seen to. */
+const MAX_FLUSHED_PORTS = 64;
 const LIST = `nft -s list table ${TABLE}`;
 
 /** The kernel keeps rules of both flavours side by side, and a packet must be accepted by both. */
@@ -82,6 +84,7 @@ export class NftFirewall implements Firewall {
         if (before !== undefined) this.remember(before);
         throw error;
       }
+      await this.conntrackDelete(...strayFlows(before, endpoint));
     });
   }
 
@@ -200,11 +203,29 @@ export class NftFirewall implements Firewall {
   }
 
   private async conntrackDelete(...filters: readonly string[]): Promise<void> {
+    if (filters.length === 0) return;
     const { stderr } = await this.shell.run(filters.map((filter) => `conntrack -D ${filter} >/dev/null`).join('\n'));
     // Status 1 is also "nothing to delete".
     const words = stderr.split('\n').filter((line) => line !== '' && !/ flow entries have been deleted/.test(line));
     if (words.length > 0) this.logger.warn('tracked connections could not be ended', { reason: words.join('; ') });
   }
+}
+
+/**
+ * What finds UDP flows to ports that are new. Whoever sent to one while nobody had it (its container was restarting) is
+ * tracked as talking to the host itself, and would pass the rules by for as long as it goes on.
+ */
+function strayFlows(before: PublishedEndpoint | undefined, after: PublishedEndpoint): string[] {
+  const known = new Set(before === undefined ? [] : publishedKeys(before));
+  return after.ports
+    .filter(
+      (port) => port.protocol === 'udp' && publishedKeys({ ...after, ports: [port] }).some((key) => !known.has(key)),
+    )
+    .slice(0, MAX_FLUSHED_PORTS)
+    .map(({ hostIp, hostPort }) => {
+      const address = hostIp === undefined ? '' : ` --orig-dst ${formatIpv4(hostIp)}`;
+      return `-p udp --orig-port-dst ${hostPort}${address}`;
+    });
 }
 
 function claim(owners: Map<string, string>, endpoint: PublishedEndpoint): void {

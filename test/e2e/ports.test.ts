@@ -26,6 +26,14 @@ const UDP = { protocol: 'udp' } as const;
 /** daoli0's address: who the host's own connections come from. */
 const HOST_LOCATOR = '100.64.0.1';
 
+// usage: ADDRESS PORT. Sends a datagram every 50 ms from one socket, and prints at which address each was seen, or the error.
+const PERSISTENT = `
+const [address, port] = process.argv.slice(1);
+const socket = require('dgram').createSocket('udp4');
+socket.on('message', (message) => console.log(JSON.parse(String(message)).from));
+socket.on('error', (error) => console.log(error.code));
+socket.connect(Number(port), address, () => setInterval(() => socket.send('.'), 50));`;
+
 let host: Host;
 let containers: string[] = [];
 
@@ -218,6 +226,25 @@ describe('UDP', () => {
       ]);
     }
   }, 120_000);
+
+  test('a client that goes on sending while the container restarts is led to it again, as itself', async () => {
+    await server('dns', ['53/udp'], '-p', '5353:53/udp');
+    const client = host.background([...NODE, '-e', PERSISTENT, HOST_ADDRESS, '5353'], 'outside');
+    const heard = async (what: string) => {
+      const before = client.text().length;
+      const lines = () => client.text().slice(before).split('\n').slice(1, -1);
+      await waitFor(what, () => lines().length >= 3);
+      return new Set(lines());
+    };
+    expect(await heard('answers')).toEqual(new Set([OUTSIDE_ADDRESS]));
+    await host.docker('stop', '-t', '5', 'dns');
+    await waitFor('it to be refused', () => client.text().endsWith('ECONNREFUSED\n'));
+    await host.docker('start', 'dns');
+    await waitForServer(host, 'dns', 2);
+    await waitFor('answers again', () => !client.text().endsWith('ECONNREFUSED\n'));
+    expect(await heard('more answers')).toEqual(new Set([OUTSIDE_ADDRESS]));
+    await client.stop();
+  }, 60_000);
 
   test('-p 127.0.0.1:9000:9000/udp is for the host alone', async () => {
     await server('local', ['9000/udp'], '-p', '127.0.0.1:9000:9000/udp');

@@ -9,7 +9,7 @@ import type { Logger } from '../../src/base/logger';
 import { Controller, type ControllerOptions } from '../../src/flowctl/controller';
 import type { FlowEndpoint, FlowHost, FlowNetwork } from '../../src/flowctl/model';
 import { PUNT_REASON, USERDATA } from '../../src/flowctl/pipeline';
-import { OFPT } from '../../src/openflow/constants';
+import { OFPMP, OFPT } from '../../src/openflow/constants';
 import { encodeMessage } from '../../src/openflow/message';
 import { MessageWriter } from '../../src/openflow/message-writer';
 import { attach, FakeDatapath } from '../fakes/fake-datapath';
@@ -284,6 +284,33 @@ test('a datapath that refuses bundles gets its flows one by one', async () => {
   await ready();
   expect(bundles).toBeGreaterThan(0);
   expect(fake.dump()).toHaveLength(22 + 4 + 1);
+});
+
+test('endpoints may come and go while what the datapath has is compared', async () => {
+  await start();
+  for (const n of [1, 2]) controller.addEndpoint(endpoint(n)).catch(() => undefined);
+  const fake = new FakeDatapath();
+  const take = fake.take.bind(fake);
+  const changes: Promise<void>[] = [];
+  jest.spyOn(fake, 'take').mockImplementation((bytes) => {
+    const answer = take(bytes);
+    const isListing = bytes[1] === OFPT.MULTIPART_REQUEST && bytes.readUInt16BE(8) === OFPMP.METER_CONFIG;
+    if (isListing) {
+      changes.push(controller.addEndpoint(endpoint(3)), controller.removeEndpoint('e1'));
+      controller.setNetwork({ ...network, gateway: parseIpv4('10.0.0.1') });
+    }
+    return answer;
+  });
+  await enter(fake);
+  await ready();
+  await Promise.all(changes);
+  await controller.drops();
+  await until(() => controller.counters().datapaths === 1);
+  expect(fake.meterIds()).toEqual([2, 3, 10]);
+  expect(fake.dump((flow) => flow.match.inPort === 1)).toEqual([]);
+  expect(fake.dump((flow) => flow.match.inPort === 3)).toHaveLength(4);
+  expect(fake.dump()).toHaveLength(22 + 4 + 3 + 8);
+  expect(warnings).toEqual([]);
 });
 
 test('a datapath that never confirms lets its caller down in time, and endpoints that cannot be are refused at once', async () => {

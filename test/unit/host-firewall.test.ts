@@ -87,6 +87,21 @@ test('publishing the same again sends nothing; withdrawing ends its connections'
   expect(kernel.since(count)[1]).toBe('conntrack -D --reply-src 100.64.7.2 >/dev/null');
 });
 
+test('flows to a UDP port that were there before it are ended, once', async () => {
+  const ports = [
+    { protocol: 'udp', hostPort: 53, containerPort: 5353 },
+    { protocol: 'udp', hostPort: 54, containerPort: 54, hostIp: parseIpv4('127.0.0.1') },
+  ] as const;
+  await kernel.firewall.publish({ ...endpoint('dns', 80), ports: ports.slice(0, 1) });
+  const { count } = kernel;
+  await kernel.firewall.publish({ ...endpoint('dns', 80), ports });
+  await kernel.firewall.publish({ ...endpoint('dns', 80), ports });
+  expect(kernel.since(count).slice(1)).toEqual([
+    'conntrack -D -p udp --orig-port-dst 54 --orig-dst 127.0.0.1 >/dev/null',
+  ]);
+  expect(kernel.since(0)).toContain('conntrack -D -p udp --orig-port-dst 53 >/dev/null');
+});
+
 test('repair finds what is gone and puts everything back; nothing otherwise', async () => {
   expect(await kernel.firewall.repair()).toBe(0);
   kernel.elements = kernel.elements.replace('6 . 8080', 'tcp . 8081');
