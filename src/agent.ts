@@ -46,6 +46,8 @@ export interface AgentOptions {
   readonly settingsError?: Error;
   /** This host's name in the directory: the same over restarts. */
   readonly hostName: string;
+  /** Where the directory is, as OVSDB remotes. Default: the plugin's own. */
+  readonly directoryRemotes?: readonly string[];
   readonly logger: Logger;
 }
 
@@ -67,10 +69,11 @@ export class Agent implements ShownAgent {
   private cancelRetry: () => void = () => undefined;
 
   constructor(private readonly options: AgentOptions) {
-    const { settings, hostName, logger } = options;
+    const { settings, hostName, directoryRemotes, logger } = options;
     const world = { clock: systemClock, logger, random: Math.random };
     const { locatorRange, defaultPools, hostRun } = settings;
-    this.directory = new Directory({ host: hostName, locatorRange, logger });
+    const remotes = directoryRemotes === undefined ? {} : { remotes: directoryRemotes };
+    this.directory = new Directory({ host: hostName, locatorRange, logger, ...remotes });
     this.host = createLinuxHost({ ...world, runner: createRunner(), sysctl: createSysctlFiles() });
     this.parts = this.driverParts();
     this.driver = new NetworkDriver(this.parts, systemClock, logger);

@@ -10,6 +10,8 @@ import { readSettings, type Settings } from './settings';
 
 /** What survives restarts and upgrades of the plugin. */
 const HOST_NAME_FILE = '/data/host-name';
+/** Where a host of a cluster finds the directory: one OVSDB remote a line. Without it, it is the plugin's own. */
+const REMOTES_FILE = '/data/cluster/remotes';
 
 /** The name that this host had at its first start: renaming the machine must not orphan what it owns. */
 function stableHostName(): string {
@@ -18,6 +20,14 @@ function stableHostName(): string {
   mkdirSync(dirname(HOST_NAME_FILE), { recursive: true });
   writeFileSync(HOST_NAME_FILE, `${name}\n`);
   return name;
+}
+
+function directoryRemotes(): readonly string[] | undefined {
+  if (!existsSync(REMOTES_FILE)) return undefined;
+  const remotes = readFileSync(REMOTES_FILE, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '');
+  return remotes.length === 0 ? undefined : remotes;
 }
 
 function settingsOrDefaults(): { settings: Settings; settingsError?: Error } {
@@ -33,11 +43,13 @@ async function main(): Promise<void> {
   const { settings, settingsError } = settingsOrDefaults();
   const logger = createLogger(settings.logLevel);
   if (settingsError !== undefined) logger.error(settingsError.message);
+  const remotes = directoryRemotes();
   const agent = new Agent({
     settings,
     hostName: stableHostName(),
     logger,
     ...(settingsError === undefined ? {} : { settingsError }),
+    ...(remotes === undefined ? {} : { directoryRemotes: remotes }),
   });
 
   const end = (status: number) => {
