@@ -2,6 +2,7 @@
 // an address has at most one pool: it is found by one look-up for each prefix length that the tenant uses.
 
 import { maskOf, type Ipv4, type Mac } from '../base/addresses';
+import { KeyedRows } from './keyed-rows';
 import type { AddressRow, EndpointRow, NetworkId, PoolId, PoolRow } from './rows';
 
 /** Who has an address: its endpoint, or without one its own row. One entry for both saves much memory. */
@@ -14,7 +15,7 @@ export function isEndpoint(user: AddressUser): user is EndpointRow {
 /** A pool with everything in it. */
 export interface PoolCell {
   pool: PoolRow;
-  readonly users: Map<Ipv4, AddressUser>;
+  readonly users: KeyedRows<Ipv4, AddressUser>;
   /** Requested for an endpoint, and no endpoint has it; by address. */
   readonly reserved: Map<Ipv4, AddressRow>;
   /** Those of `reserved` that were requested with a MAC address. */
@@ -67,7 +68,8 @@ export class PoolIndex {
   setPool(pool: PoolRow): void {
     let cell = this.byId.get(pool.id);
     if (cell === undefined) {
-      cell = { pool, users: new Map(), reserved: new Map(), reservedByMac: new Map() };
+      const users = new KeyedRows<Ipv4, AddressUser>((user) => user.address);
+      cell = { pool, users, reserved: new Map(), reservedByMac: new Map() };
       this.byId.set(pool.id, cell);
       const tenant = childOf(this.byTenant, pool.tenant, () => ({ cells: new Set<PoolCell>(), byPrefix: new Map() }));
       tenant.cells.add(cell);
@@ -100,7 +102,7 @@ export class PoolIndex {
     if (previous !== undefined) this.unreserve(pool, previous);
     const user = pool.users.get(address.address);
     if (user !== undefined && isEndpoint(user)) return;
-    pool.users.set(address.address, address);
+    pool.users.set(address);
     this.reserve(pool, address);
   }
 
@@ -114,7 +116,7 @@ export class PoolIndex {
   setEndpoint(endpoint: EndpointRow, address: AddressRow): void {
     const pool = this.byId.get(endpoint.poolId);
     if (pool === undefined) return;
-    pool.users.set(endpoint.address, endpoint);
+    pool.users.set(endpoint);
     this.unreserve(pool, address);
   }
 
@@ -124,7 +126,7 @@ export class PoolIndex {
     if (pool === undefined) return;
     pool.users.delete(endpoint.address);
     if (address === undefined) return;
-    pool.users.set(endpoint.address, address);
+    pool.users.set(address);
     this.reserve(pool, address);
   }
 

@@ -4,10 +4,10 @@
 import { parseCidr, parseIpv4, parseMac } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import type { Uuid } from '../ovsdb/notation';
+import { EndpointRecord } from './endpoint-record';
 import type {
   AddressRow,
   EndpointId,
-  EndpointRow,
   HostRow,
   LocatorBlock,
   NetworkId,
@@ -30,7 +30,7 @@ export interface StoredRows {
   Pool: PoolRow;
   Address: AddressRow;
   PublishedPort: PublishedPortRow;
-  Endpoint: EndpointRow;
+  Endpoint: EndpointRecord;
 }
 export type StoredTable = keyof StoredRows;
 
@@ -160,16 +160,12 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
   }),
 
   Endpoint: (uuid, raw, rows) => {
-    const { uuid: addressUuid, tenant, address, poolId } = follow(rows, 'Address', raw['address']);
-    return {
+    const address = follow(rows, 'Address', raw['address']);
+    const columns = {
       uuid,
       id: text(raw['id']) as EndpointId,
       networkId: follow(rows, 'Network', raw['network']).id,
-      tenant,
-      address,
-      prefix: rows.pool(poolId)?.cidr.prefix ?? 32,
-      poolId,
-      addressUuid,
+      prefix: rows.pool(address.poolId)?.cidr.prefix ?? 32,
       mac: parseMac(text(raw['mac'])),
       host: follow(rows, 'Host', raw['host']).name,
       locator: parseIpv4(text(raw['locator'])),
@@ -182,6 +178,7 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
       publishedPorts: list(raw['published_ports'], (port) => follow(rows, 'PublishedPort', port)),
       created: number(raw['created']),
     };
+    return new EndpointRecord(columns, address);
   },
 };
 

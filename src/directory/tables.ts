@@ -3,8 +3,11 @@
 // derived from another index has none of its own.
 
 import type { Ipv4, Mac } from '../base/addresses';
+import { compactId, type CompactId } from '../base/compact-id';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Uuid } from '../ovsdb/notation';
+import type { EndpointRecord } from './endpoint-record';
+import { KeyedRows } from './keyed-rows';
 import { isEndpoint, PoolIndex, type AddressUser } from './pool-index';
 import { decodeRow, TABLES_IN_ORDER, type RawRow, type RowResolver } from './row-decoding';
 import type { StoredRows, StoredTable } from './row-decoding';
@@ -37,29 +40,36 @@ interface Step {
   readonly raw: RawRow | undefined;
 }
 
-type RowMaps = { readonly [T in StoredTable]: Map<string, StoredRows[T]> };
+/** Two of the tables grow with the containers. */
+type RowMaps = { readonly [T in StoredTable]: RowsByUuid<StoredRows[T]> };
+
+class RowsByUuid<V extends { readonly uuid: Uuid }> extends KeyedRows<string, V> {
+  constructor() {
+    super((row) => row.uuid);
+  }
+}
 
 export class DirectoryTables implements DirectoryView, RowResolver {
   private readonly rows: RowMaps = {
-    LocatorBlock: new Map(),
-    Host: new Map(),
-    Tenant: new Map(),
-    Network: new Map(),
-    Pool: new Map(),
-    Address: new Map(),
-    PublishedPort: new Map(),
-    Endpoint: new Map(),
+    LocatorBlock: new RowsByUuid(),
+    Host: new RowsByUuid(),
+    Tenant: new RowsByUuid(),
+    Network: new RowsByUuid(),
+    Pool: new RowsByUuid(),
+    Address: new RowsByUuid(),
+    PublishedPort: new RowsByUuid(),
+    Endpoint: new RowsByUuid(),
   };
   private readonly hostsByName = new Map<string, HostRow>();
   private readonly tenantsByName = new Map<string, TenantRow>();
   private readonly networksById = new Map<NetworkId, NetworkRow>();
   private readonly networksByKey = new Map<number, NetworkRow>();
   private readonly poolIndex = new PoolIndex();
-  private readonly endpointsById = new Map<EndpointId, EndpointRow>();
-  private readonly endpointsByLocator = new Map<Ipv4, EndpointRow>();
+  private readonly endpointsById = new KeyedRows<CompactId, EndpointRecord>((row) => row.compactId);
+  private readonly endpointsByLocator = new KeyedRows<Ipv4, EndpointRow>((row) => row.locator);
   /** Of this host alone: nobody asks for the ports of others often. */
   private readonly ownByPort = new Map<number, EndpointRow>();
-  private readonly publishing = new Set<EndpointId>();
+  private readonly publishing = new Set<EndpointRecord>();
   private readonly hostLists = new Map<string, readonly string[]>();
 
   /** `onBadRow` hears of rows that make no sense; they are left out. */
@@ -110,7 +120,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
       this.rows[table].delete(uuid);
       return changeOf(table, previous, undefined);
     }
-    (this.rows[table] as Map<string, typeof row>).set(uuid, row);
+    (this.rows[table] as KeyedRows<string, typeof row>).set(row);
     this.index(table, row, previous);
     return changeOf(table, previous, row);
   }
@@ -132,7 +142,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     else if (table === 'Pool') this.poolIndex.setPool(row as PoolRow);
     else if (table === 'Address') {
       this.poolIndex.setAddress(row as AddressRow, previous as AddressRow | undefined);
-    } else if (table === 'Endpoint') this.indexEndpoint(row as EndpointRow);
+    } else if (table === 'Endpoint') this.indexEndpoint(row as EndpointRecord);
     else if (table === 'Network') {
       const network = row as NetworkRow;
       this.networksById.set(network.id, network);
@@ -147,27 +157,27 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     } else if (table === 'Tenant') this.tenantsByName.delete((row as TenantRow).name);
     else if (table === 'Pool') this.poolIndex.deletePool(row as PoolRow);
     else if (table === 'Address') this.poolIndex.deleteAddress(row as AddressRow);
-    else if (table === 'Endpoint') this.unindexEndpoint(row as EndpointRow);
+    else if (table === 'Endpoint') this.unindexEndpoint(row as EndpointRecord);
     else if (table === 'Network') {
       this.networksById.delete((row as NetworkRow).id);
       this.networksByKey.delete((row as NetworkRow).key);
     }
   }
 
-  private indexEndpoint(endpoint: EndpointRow): void {
-    this.endpointsById.set(endpoint.id, endpoint);
-    this.endpointsByLocator.set(endpoint.locator, endpoint);
+  private indexEndpoint(endpoint: EndpointRecord): void {
+    this.endpointsById.set(endpoint);
+    this.endpointsByLocator.set(endpoint);
     if (endpoint.host === this.ownHost) this.ownByPort.set(endpoint.portNo, endpoint);
-    if (endpoint.publishedPorts.length > 0) this.publishing.add(endpoint.id);
+    if (endpoint.publishedPorts.length > 0) this.publishing.add(endpoint);
     const address = this.rows.Address.get(endpoint.addressUuid);
     if (address !== undefined) this.poolIndex.setEndpoint(endpoint, address);
   }
 
-  private unindexEndpoint(endpoint: EndpointRow): void {
-    this.endpointsById.delete(endpoint.id);
+  private unindexEndpoint(endpoint: EndpointRecord): void {
+    this.endpointsById.delete(endpoint.compactId);
     this.endpointsByLocator.delete(endpoint.locator);
     if (endpoint.host === this.ownHost) this.ownByPort.delete(endpoint.portNo);
-    this.publishing.delete(endpoint.id);
+    this.publishing.delete(endpoint);
     this.poolIndex.deleteEndpoint(endpoint, this.rows.Address.get(endpoint.addressUuid));
   }
 
@@ -258,7 +268,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   }
 
   endpoint(id: EndpointId): EndpointRow | undefined {
-    return this.endpointsById.get(id);
+    return this.endpointsById.get(compactId(id));
   }
   endpoints(): Iterable<EndpointRow> {
     return this.endpointsById.values();
@@ -296,9 +306,8 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   }
 
   *publishedPorts(): Iterable<{ readonly port: PublishedPortRow; readonly endpoint: EndpointRow }> {
-    for (const id of this.publishing) {
-      const endpoint = this.endpointsById.get(id);
-      for (const port of endpoint?.publishedPorts ?? []) if (endpoint !== undefined) yield { port, endpoint };
+    for (const endpoint of this.publishing) {
+      for (const port of endpoint.publishedPorts) yield { port, endpoint };
     }
   }
 }

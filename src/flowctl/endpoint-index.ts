@@ -3,6 +3,7 @@
 // Knows nothing of flows. 100,000 endpoints take some 200 bytes each, the id's text included.
 
 import { formatIpv4, type Ipv4, type Mac } from '../base/addresses';
+import { compactId, fullId, type CompactId } from '../base/compact-id';
 import { DaoliError } from '../base/errors';
 import type { FlowEndpoint, FlowNetwork, LocalLocation, PolicyEndpoint } from './model';
 import { ABSENT, PairMap } from './pair-map';
@@ -74,9 +75,9 @@ class AddressTables {
 
 export class EndpointIndex {
   private words = new Uint32Array(16 * WORDS);
-  private readonly ids: (string | undefined)[] = [];
+  private readonly ids: (CompactId | undefined)[] = [];
   private readonly free: number[] = [];
-  private readonly byId = new Map<string, number>();
+  private readonly byId = new Map<CompactId, number>();
   private readonly addresses = new AddressTables();
   private readonly byLocator = new PairMap();
   /** Per datapath: port number → slot + 1. */
@@ -107,7 +108,7 @@ export class EndpointIndex {
    */
   add(endpoint: FlowEndpoint, network: FlowNetwork): number {
     this.check(endpoint, network);
-    if (this.byId.has(endpoint.id)) throw taken('the id', endpoint, endpoint.id);
+    if (this.byId.has(compactId(endpoint.id))) throw taken('the id', endpoint, endpoint.id);
     const location = localOf(endpoint);
     const datapath = this.openDatapath(location.datapathId);
     const slot = this.free.pop() ?? this.ids.length;
@@ -125,8 +126,9 @@ export class EndpointIndex {
       ],
       slot * WORDS,
     );
-    this.ids[slot] = endpoint.id;
-    this.byId.set(endpoint.id, slot);
+    const id = compactId(endpoint.id);
+    this.ids[slot] = id;
+    this.byId.set(id, slot);
     this.addresses.set(network.tenant, endpoint.ip, slot);
     this.byLocator.set(0, endpoint.locator, slot);
     this.setPort(datapath, location.portNo, slot + 1);
@@ -147,7 +149,7 @@ export class EndpointIndex {
       [`port ${portNo}`, isNewDatapath ? NO_SLOT : this.slotOfPort(this.datapathOf(datapathId), portNo)],
     ];
     for (const [what, slot] of claims) {
-      const owner = slot === NO_SLOT ? endpoint.id : this.ids[slot];
+      const owner = slot === NO_SLOT ? endpoint.id : this.idOf(slot);
       if (owner !== endpoint.id) throw taken(what, endpoint, owner ?? '');
     }
   }
@@ -164,11 +166,16 @@ export class EndpointIndex {
   }
 
   slotOfId(id: string): number {
-    return this.byId.get(id) ?? NO_SLOT;
+    return this.byId.get(compactId(id)) ?? NO_SLOT;
   }
 
-  allIds(): Iterable<string> {
-    return this.byId.keys();
+  *allIds(): Iterable<string> {
+    for (const id of this.byId.keys()) yield fullId(id);
+  }
+
+  /** Is there an endpoint at this slot? */
+  isTaken(slot: number): boolean {
+    return this.ids[slot] !== undefined;
   }
 
   slotOfAddress(tenant: number, ip: number): number {
@@ -213,14 +220,15 @@ export class EndpointIndex {
     return this.words[slot * WORDS + DATAPATH]!;
   }
   idOf(slot: number): string | undefined {
-    return this.ids[slot];
+    const id = this.ids[slot];
+    return id && fullId(id);
   }
 
   /** Is the row exactly this endpoint? */
   holds(slot: number, endpoint: FlowEndpoint, network: FlowNetwork): boolean {
     const location = localOf(endpoint);
     return (
-      this.ids[slot] === endpoint.id &&
+      this.ids[slot] === compactId(endpoint.id) &&
       this.ipOf(slot) === endpoint.ip &&
       this.locatorOf(slot) === endpoint.locator &&
       this.macOf(slot) === endpoint.mac &&

@@ -148,7 +148,7 @@ export class Resync {
     const { endpoints, flows, datapath } = this.desired;
     // Endpoints may come and go between steps: those that came have written their flows themselves.
     for (let slot = 0; slot < Math.min(endpoints.slotLimit, this.endpointSeen.length); slot += 1) {
-      if (endpoints.idOf(slot) === undefined || endpoints.datapathNoOf(slot) !== datapath.number) continue;
+      if (!endpoints.isTaken(slot) || endpoints.datapathNoOf(slot) !== datapath.number) continue;
       const seen = this.endpointSeen[slot]!;
       for (const which of ENDPOINT_FLOWS) {
         if ((seen & (1 << which)) !== 0) continue;
