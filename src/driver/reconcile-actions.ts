@@ -13,13 +13,20 @@ import type { NetworkDriver } from './network-driver';
 import type { DriverParts } from './ports';
 import { type Action, isStray } from './reconcile';
 
+const SETTLE_MS = 10_000;
+
 export class ReconcileActions {
-  /** An endpoint that Docker called for within the last `graceMs` is not forgotten. */
+  /** Within this time after its last call for an endpoint, Docker lists it or has let go of it: its calls end within 8 s. */
+  private readonly settleMs: number;
+
+  /** A network that Docker called for within the last `graceMs` is not forgotten, nor an endpoint within the last 10 s. */
   constructor(
     private readonly driver: NetworkDriver,
     private readonly parts: DriverParts,
     private readonly graceMs: number,
-  ) {}
+  ) {
+    this.settleMs = Math.min(graceMs, SETTLE_MS);
+  }
 
   /** Resolves with whether it was still to be done. Throws what went wrong, and may be called again then. */
   async perform(action: Action): Promise<boolean> {
@@ -90,7 +97,7 @@ export class ReconcileActions {
   private forgetEndpoint(id: EndpointId): Promise<boolean> {
     return this.driver.calls.runOnOwn(id, async (deadline) => {
       const endpoint = this.parts.store.view.endpoint(id);
-      if (endpoint === undefined || this.driver.calls.wasCalled(id, this.graceMs)) return false;
+      if (endpoint === undefined || this.driver.calls.wasCalled(id, this.settleMs)) return false;
       await this.driver.endpoints.forget(endpoint, deadline, 'released');
       return true;
     });

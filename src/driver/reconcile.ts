@@ -2,8 +2,9 @@
 // published ports to the actions that bring them together. Pure. reconciler.ts looks and acts.
 //
 // The directory says what should be: what it has and the host lacks is repaired at once, without asking Docker. What
-// Docker has forgotten goes from the directory, but only if it was unknown to Docker for the whole grace time; what is in
-// neither goes from the host. While Docker does not answer, nothing is taken away; and whatever it answers, nothing is
+// Docker has forgotten goes from the directory, but only if it was unknown to Docker for the whole grace time, which is
+// short for endpoints: one whose DeleteEndpoint was lost keeps its address from its own container. What is in neither
+// goes from the host. While Docker does not answer, nothing is taken away; and whatever it answers, nothing is
 // taken from a container whose interface is in its namespace, because that is one which runs.
 
 import type { Ipv4 } from '../base/addresses';
@@ -82,7 +83,12 @@ export interface RemovalPlan {
   readonly complaints: readonly Complaint[];
   /** For the next plan. */
   readonly suspects: Suspects;
+  /** When the first of the suspects is to go, ms from now. Infinity where there is none. */
+  readonly dueInMs: number;
 }
+
+/** An endpoint that Docker is just making is protected by the calls that it came with (ReconcileActions), not by this. */
+export const ENDPOINT_GRACE_MS = 3_000;
 
 /** Something that nobody wants, under a key that another thing of the same name does not have. */
 interface Unwanted {
@@ -97,7 +103,7 @@ export function planRepairs(seen: Observation): Repair[] {
 
 /**
  * What to take away. `suspects` is what the last plan gave, or nothing if Docker has not answered since; a thing goes
- * when it was unwanted at every look for `graceMs`. `now` is monotonic milliseconds.
+ * when it was unwanted at every look for `graceMs`, an endpoint for 3 s. `now` is monotonic milliseconds.
  */
 export function planRemovals(
   seen: Observation,
@@ -107,11 +113,16 @@ export function planRemovals(
 ): RemovalPlan {
   const unwanted = findUnwanted(seen, docker);
   const since = new Map(unwanted.map(({ key }) => [key, suspects.get(key) ?? now]));
-  const due = unwanted.filter(({ key }) => now - (since.get(key) ?? now) >= graceMs);
+  const dueIn = ({ key, removal }: Unwanted): number => {
+    const grace = removal.kind === 'forget-endpoint' ? Math.min(graceMs, ENDPOINT_GRACE_MS) : graceMs;
+    return since.get(key)! + grace - now;
+  };
+  const [due, later] = [unwanted.filter((it) => dueIn(it) <= 0), unwanted.filter((it) => dueIn(it) > 0)];
   return {
     removals: due.map(({ removal }) => removal),
     complaints: findComplaints(seen, docker),
     suspects: since,
+    dueInMs: later.reduce((soonest, it) => Math.min(soonest, dueIn(it)), Infinity),
   };
 }
 

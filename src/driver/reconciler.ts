@@ -28,7 +28,7 @@ export interface ReconcilerOptions {
   readonly random: () => number;
   /** Between two runs, ms. Default 30,000. */
   readonly intervalMs?: number;
-  /** How long a thing must be unwanted before it is taken away, ms. Default 120,000. */
+  /** How long a thing must be unwanted before it is taken away, ms; an endpoint at most 3,000. Default 120,000. */
   readonly graceMs?: number;
 }
 
@@ -54,6 +54,8 @@ export class Reconciler {
   private readonly backoff: Backoff;
   private readonly actions: ReconcileActions;
   private suspects: Suspects = new Map();
+  /** When the first suspect is to go, ms after the last full run. */
+  private dueInMs = Infinity;
   /** What was said already: a thing that stays wrong is logged once. */
   private readonly reported = { full: new Set<string>(), repair: new Set<string>() };
   /** How often in a row each complaint was found. */
@@ -97,15 +99,23 @@ export class Reconciler {
    * the next.
    */
   run(): Promise<ReconcileResult> {
-    this.fullRun ??= this.serially('full').finally(() => (this.fullRun = undefined));
+    this.fullRun ??= this.serially('full').finally(() => {
+      this.fullRun = undefined;
+      this.scheduleNext();
+    });
     return this.fullRun;
   }
 
   private async runOnTimer(): Promise<void> {
     const { failed } = await this.run();
-    if (!this.isStarted) return;
-    this.cancelFull = this.options.clock.after(this.intervalMs, () => void this.runOnTimer());
     this.retryIfFailed(failed);
+  }
+
+  private scheduleNext(): void {
+    if (!this.isStarted) return;
+    this.cancelFull();
+    const pauseMs = Math.min(this.intervalMs, this.dueInMs);
+    this.cancelFull = this.options.clock.after(pauseMs, () => void this.runOnTimer());
   }
 
   private repairAfter(pauseMs: number): void {
@@ -116,8 +126,9 @@ export class Reconciler {
   }
 
   private retryIfFailed(failed: number): void {
+    if (!this.isStarted) return;
     if (failed === 0) this.backoff.succeeded();
-    else if (this.isStarted) this.repairAfter(this.backoff.nextMs());
+    else this.repairAfter(this.backoff.nextMs());
   }
 
   private serially(extent: 'full' | 'repair'): Promise<ReconcileResult> {
@@ -135,7 +146,7 @@ export class Reconciler {
       if (extent === 'full') {
         const docker = await this.readDocker();
         result.askedDocker = docker !== undefined;
-        if (docker === undefined) this.suspects = new Map();
+        if (docker === undefined) this.forgetSuspects();
         else result.done += await this.perform(await this.planRemovals(docker), problems);
       }
     } catch (error) {
@@ -145,11 +156,17 @@ export class Reconciler {
     return { ...result, failed: problems.length };
   }
 
+  private forgetSuspects(): void {
+    this.suspects = new Map();
+    this.dueInMs = Infinity;
+  }
+
   private async planRemovals(docker: DockerState): Promise<readonly Action[]> {
     const seen = await this.observe();
     const time = { now: this.options.clock.now(), graceMs: this.graceMs };
     const plan = planRemovals(seen, docker, this.suspects, time);
     this.suspects = plan.suspects;
+    this.dueInMs = plan.dueInMs;
     this.complain(plan.complaints);
     return plan.removals;
   }

@@ -154,6 +154,26 @@ test.each<[string, () => Promise<unknown>]>([
   await settled({ links: 4, ovsPorts: 5, endpoints: 4, networks: 2, ports: 0 });
 });
 
+test('a container whose end the agent was not told of starts again with its own address, seconds after', async () => {
+  const installWith = async (mtu: string) => {
+    await host.docker('plugin', 'disable', '-f', PLUGIN);
+    await host.docker('plugin', 'set', PLUGIN, `DAOLINET_MTU=${mtu}`);
+    await host.docker('plugin', 'enable', PLUGIN);
+  };
+  await run('fixed', 'red', '--ip', '10.1.0.77');
+  await installWith('wrong'); // now each call of Docker's fails, DeleteEndpoint too
+  await host.docker('stop', '-t', '0', 'fixed');
+  await installWith('1500');
+  await waitFor(
+    'the container to start',
+    async () => (await host.tryDocker('start', 'fixed')).code === 0,
+    30_000, // 3 s after the first look at Docker, three times that on a slow machine, and Docker's own retries
+  );
+  expect(await reaches('r1', '10.1.0.77')).toBe(true);
+  await host.docker('rm', '-f', 'fixed');
+  await settled({ links: 4, ovsPorts: 5, endpoints: 4, networks: 2, ports: 0 });
+});
+
 test('the host is rebooted: containers with a restart policy come back on the same networks', async () => {
   await host.reboot();
   await waitFor(

@@ -2,6 +2,7 @@
 // nothing is left that Docker does not have, and what Docker has still works.
 import type { EndpointId, PoolId } from '../../src/directory/rows';
 import { linkNamesOf } from '../../src/driver/link-names';
+import { ENDPOINT_GRACE_MS } from '../../src/driver/reconcile';
 import {
   AgentProcess,
   containerIn,
@@ -189,7 +190,7 @@ test('nothing is taken away while Docker does not answer, nor before the grace t
   expectWorking(agent, survivor);
   world.docker.setAvailable(true);
   await agent.reconciler.run(); // suspected from here on
-  world.clock.advance(GRACE_MS - 1);
+  world.clock.advance(ENDPOINT_GRACE_MS - 1);
   await agent.reconciler.run();
   expectWorking(agent, survivor);
   world.clock.advance(1);

@@ -244,6 +244,19 @@ describe('removals', () => {
     expect(planRemovals(look(), forgotten, again.suspects, time(2 * GRACE_MS)).removals).toHaveLength(1);
   });
 
+  test('an endpoint goes after 3 s, other things after two minutes, and the plan says when', async () => {
+    const time = (now: number) => ({ now, graceMs: GRACE_MS });
+    expect(planRemovals(look(), dockerState(), new Map(), time(0)).dueInMs).toBe(Infinity);
+    await agent.requestAddress(POOL, '10.1.0.9');
+    world.giveBack(web.endpointId);
+    const forgotten = dockerState({ endpoints: [] });
+    const first = planRemovals(look(), forgotten, new Map(), time(0));
+    expect(first).toMatchObject({ removals: [], dueInMs: 3_000 });
+    const second = planRemovals(look(), forgotten, first.suspects, time(3_000));
+    expect(second.removals.map(format)).toEqual([`forget-endpoint ${web.endpointId}`]);
+    expect(second.dueInMs).toBe(GRACE_MS - 3_000);
+  });
+
   test('what cannot be mended is said', () => {
     const stranger = newId();
     const endpoints = [
@@ -364,6 +377,32 @@ describe('the reconciler', () => {
     await Promise.all([starting, running]);
     expect(process.flows.hasEndpoint(other.endpointId)).toBe(true);
     expect(world.switch.table.get(linkNamesOf(other.endpointId).host)).toBeDefined();
+  });
+
+  test('an endpoint whose DeleteEndpoint was lost while the agent was away goes 3 s after its return', async () => {
+    world.docker.removeEndpoint(web.endpointId);
+    world.giveBack(web.endpointId);
+    const process = started();
+    await settled();
+    expect(process.store.view.endpoint(web.endpointId as EndpointId)).toBeDefined();
+    world.clock.advance(3_000);
+    await settled();
+    expect(process.store.view.endpoint(web.endpointId as EndpointId)).toBeUndefined();
+    await process.reconciler.stop();
+  });
+
+  test('and also 3 s after Docker’s return', async () => {
+    world.docker.setAvailable(false);
+    const process = started();
+    await settled();
+    world.docker.removeEndpoint(web.endpointId);
+    world.giveBack(web.endpointId);
+    world.docker.setAvailable(true);
+    await process.reconciler.run();
+    world.clock.advance(3_000);
+    await settled();
+    expect(process.store.view.endpoint(web.endpointId as EndpointId)).toBeUndefined();
+    await process.reconciler.stop();
   });
 
   test('an endpoint that Docker called for a moment ago is not forgotten', async () => {
