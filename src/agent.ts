@@ -11,7 +11,6 @@ import { DaoliError, messageOf } from './base/errors';
 import type { Logger } from './base/logger';
 import { Directory } from './directory/directory';
 import { Engine } from './docker/engine';
-import type { Deadline } from './driver/deadline';
 import { NameFollower } from './driver/name-follower';
 import { NetworkDriver } from './driver/network-driver';
 import type { PluginHandler, PluginHandlers } from './driver/plugin-app';
@@ -38,6 +37,8 @@ const BARE_NAME_SOCKET = 'docker/plugins/daolinet.sock';
 const DRIVER_NAMES = ['daolinet', 'daolinet:latest', 'daolinet/daolinet', 'daolinet/daolinet:latest'];
 /** Answered at once, whatever state the rest is in: Docker disables a plugin that does not. */
 const ALWAYS_ANSWERED = /\.(GetCapabilities|GetDefaultAddressSpaces)$/;
+/** What gives an endpoint or an address back does without Open vSwitch: while it waited, the address would stay in use. */
+const GIVES_BACK = /\.(Leave|DeleteEndpoint|RevokeExternalConnectivity|ReleaseAddress|ReleasePool)$/;
 const RETRY = { minMs: 200, maxMs: 5_000 };
 
 export interface AgentOptions {
@@ -64,7 +65,11 @@ export class Agent implements ShownAgent {
   private plane: Plane | undefined;
   private state: 'stopped' | 'starting' | 'ready' | 'stopping' = 'stopped';
   private waitingFor = 'the DaoliNet database';
+  private rowsAreReady!: () => void;
+  /** The directory is known and the host can be worked on. */
+  private readonly rowsReady = new Promise<void>((resolve) => (this.rowsAreReady = resolve));
   private becomeReady!: () => void;
+  /** All is up. */
   private readonly ready = new Promise<void>((resolve) => (this.becomeReady = resolve));
   private cancelRetry: () => void = () => undefined;
 
@@ -171,16 +176,18 @@ export class Agent implements ShownAgent {
     };
   }
 
-  /** Each call waits until all is up, or ends with what is waited for. */
+  /** Each call waits until what it needs is up, or ends with what is waited for. */
   private whenReady(handlers: PluginHandlers): PluginHandlers {
-    const wait = (handler: PluginHandler) => async (body: unknown, deadline: Deadline) => {
-      if (this.options.settingsError !== undefined) throw this.options.settingsError;
-      if (this.state !== 'ready') await deadline.wait(this.waitingFor, this.ready);
-      return handler(body, deadline);
+    const wait = (name: string, handler: PluginHandler): PluginHandler => {
+      if (ALWAYS_ANSWERED.test(name)) return handler;
+      const needed = GIVES_BACK.test(name) ? this.rowsReady : this.ready;
+      return async (body, deadline) => {
+        if (this.options.settingsError !== undefined) throw this.options.settingsError;
+        if (this.state !== 'ready') await deadline.wait(this.waitingFor, needed);
+        return handler(body, deadline);
+      };
     };
-    return Object.fromEntries(
-      Object.entries(handlers).map(([name, handler]) => [name, ALWAYS_ANSWERED.test(name) ? handler : wait(handler)]),
-    );
+    return Object.fromEntries(Object.entries(handlers).map(([name, handler]) => [name, wait(name, handler)]));
   }
 
   private async bringUp(): Promise<void> {
@@ -205,6 +212,7 @@ export class Agent implements ShownAgent {
     this.waitingFor = 'the DaoliNet database';
     await this.directory.whenReady();
     await this.host.start();
+    this.rowsAreReady();
     this.waitingFor = 'Open vSwitch';
     const { settings, logger } = this.options;
     this.plane ??= new Plane({ settings, logger, host: this.host, store: this.directory, driver: this.driver });

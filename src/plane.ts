@@ -20,7 +20,6 @@ const CONTROLLER_SOCKET = 'daolinet.sock';
 const OVS_RUNDIR = '/run/openvswitch';
 /** The same folder as ovs-vswitchd spells it: it connects to Unix sockets nowhere else, and compares the names. */
 const OVS_RUNDIR_OF_VSWITCHD = '/var/run/openvswitch';
-/** The same as ovs-vswitchd spells it, which compares a target's text with the folder that it was built with. */
 
 export interface PlaneParts {
   readonly settings: Settings;

@@ -4,7 +4,7 @@
 // The directory says what should be: what it has and the host lacks is repaired at once, without asking Docker. What
 // Docker has forgotten goes from the directory, but only if it was unknown to Docker for the whole grace time, which is
 // short for endpoints: one whose DeleteEndpoint was lost keeps its address from its own container. What is in neither
-// goes from the host. While Docker does not answer, nothing is taken away; and whatever it answers, nothing is
+// goes from the host, as soon. While Docker does not answer, nothing is taken away; and whatever it answers, nothing is
 // taken from a container whose interface is in its namespace, because that is one which runs.
 
 import type { Ipv4 } from '../base/addresses';
@@ -87,8 +87,13 @@ export interface RemovalPlan {
   readonly dueInMs: number;
 }
 
-/** An endpoint that Docker is just making is protected by the calls that it came with (ReconcileActions), not by this. */
+/**
+ * Of endpoints, and of what no endpoint explains. One that Docker is just making is protected by its row and by the calls
+ * that it came with (ReconcileActions), not by this.
+ */
 export const ENDPOINT_GRACE_MS = 3_000;
+/** What Docker asks for some time before it lists what it is for. */
+const ASKED_BEFORE: ReadonlySet<Removal['kind']> = new Set(['release-address', 'forget-network', 'release-pool']);
 
 /** Something that nobody wants, under a key that another thing of the same name does not have. */
 interface Unwanted {
@@ -103,7 +108,8 @@ export function planRepairs(seen: Observation): Repair[] {
 
 /**
  * What to take away. `suspects` is what the last plan gave, or nothing if Docker has not answered since; a thing goes
- * when it was unwanted at every look for `graceMs`, an endpoint for 3 s. `now` is monotonic milliseconds.
+ * when it was unwanted at every look for `graceMs`, an endpoint and what belongs to one for 3 s. `now` is monotonic
+ * milliseconds.
  */
 export function planRemovals(
   seen: Observation,
@@ -114,7 +120,7 @@ export function planRemovals(
   const unwanted = findUnwanted(seen, docker);
   const since = new Map(unwanted.map(({ key }) => [key, suspects.get(key) ?? now]));
   const dueIn = ({ key, removal }: Unwanted): number => {
-    const grace = removal.kind === 'forget-endpoint' ? Math.min(graceMs, ENDPOINT_GRACE_MS) : graceMs;
+    const grace = ASKED_BEFORE.has(removal.kind) ? graceMs : Math.min(graceMs, ENDPOINT_GRACE_MS);
     return since.get(key)! + grace - now;
   };
   const [due, later] = [unwanted.filter((it) => dueIn(it) <= 0), unwanted.filter((it) => dueIn(it) > 0)];

@@ -28,7 +28,7 @@ export interface ReconcilerOptions {
   readonly random: () => number;
   /** Between two runs, ms. Default 30,000. */
   readonly intervalMs?: number;
-  /** How long a thing must be unwanted before it is taken away, ms; an endpoint at most 3,000. Default 120,000. */
+  /** How long a thing must be unwanted before it is taken away, ms; what belongs to an endpoint at most 3,000. Default 120,000. */
   readonly graceMs?: number;
 }
 

@@ -36,8 +36,8 @@ export interface PortChange {
 }
 
 const DEADLINE_MS = 5_000;
-/** What a failed addition may take to remove its port. */
-const REMOVAL_MS = 500;
+/** What a removal may take: its caller gives something back, and waits for nothing that is away. */
+const REMOVAL_MS = 1_000;
 const DATAPATH_ID = /^[0-9a-f]{16}$/;
 
 export class Switch {
@@ -140,9 +140,9 @@ export class Switch {
     return this.addPort({ name, type: 'internal', externalIds: {}, ...options });
   }
 
-  /** Takes a port off the bridge. Idempotent. Throws `conflict` if the name is another's. */
+  /** Takes a port off the bridge. Idempotent. Throws `conflict` if the name is another's, `unavailable` after 1 s. */
   removePort(name: string): Promise<void> {
-    return this.queue.run(name, () => this.removePortNow(name, this.deadline()));
+    return this.queue.run(name, () => this.removePortNow(name, this.database.deadlineIn(REMOVAL_MS)));
   }
 
   /** Our ports, without the bridge's own. */

@@ -230,6 +230,12 @@ export class Host {
     await this.startOvsdb();
   }
 
+  /** Ends both daemons of Open vSwitch, with their connections; the datapath goes with them, as it is theirs. */
+  async stopOvs(): Promise<void> {
+    await this.namespace.stopDaemon('ovs-vswitchd', 'SIGTERM');
+    await this.namespace.stopDaemon('ovsdb-server', 'SIGTERM');
+  }
+
   /** Power off and on: every process dies at once, interfaces and flows are gone, /run is empty, the disk is kept. */
   async reboot(): Promise<void> {
     await this.namespace.end();
@@ -264,7 +270,8 @@ export class Host {
     await Promise.all([this.startDockerd(), this.startRegistry(), this.options.ovs === false || this.startOvs()]);
   }
 
-  private async startOvs(): Promise<void> {
+  /** Starts Open vSwitch with the database that it had. */
+  async startOvs(): Promise<void> {
     await this.startOvsdb();
     await this.exec('ovs-vsctl', ['--no-wait', 'init']);
     await this.startVswitchd();

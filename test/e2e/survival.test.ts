@@ -174,6 +174,21 @@ test('a container whose end the agent was not told of starts again with its own 
   await settled({ links: 4, ovsPorts: 5, endpoints: 4, networks: 2, ports: 0 });
 });
 
+test('an agent that is new while Open vSwitch is away takes addresses back all the same', async () => {
+  await run('passing', 'red', '--ip', '10.1.0.78');
+  await host.stopOvs();
+  await host.killAgent('SIGKILL');
+  const startedAt = Date.now();
+  await host.docker('rm', '-f', 'passing');
+  expect(Date.now() - startedAt).toBeLessThan(3 * 2_000); // Docker alone takes 0.3 s
+  const rows = await host.exec('curl', ['-s', '--unix-socket', '/run/daolinet/api.sock', 'http://agent/v1/status']);
+  expect(rows).toContain('waiting for');
+  await host.startOvs();
+  await settled({ links: 4, ovsPorts: 5, endpoints: 4, networks: 2, ports: 0 });
+  await everybodyTalks();
+  await host.docker('run', '--rm', '--network', 'red', '--ip', '10.1.0.78', 'busybox', 'true');
+});
+
 test('the host is rebooted: containers with a restart policy come back on the same networks', async () => {
   await host.reboot();
   await waitFor(

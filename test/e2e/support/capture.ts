@@ -22,7 +22,7 @@ export class Capture {
 
   /** Starts to record what comes in at an interface, of a container by its name, ON_HOST or OUTSIDE. Everything from now on is seen. */
   static async start(host: Host, where: string, ethernetInterface = 'eth0'): Promise<Capture> {
-    const file = `/tmp/capture-${++captures}.pcap`;
+    const file = `/run/capture-${++captures}.pcap`;
     const tcpdump = ['tcpdump', '-Z', 'root', '-i', ethernetInterface, '-Q', 'in', '-n', '-U', '--immediate-mode'];
     const writing = [...tcpdump, '-w', file];
     const running =
