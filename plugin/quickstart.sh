@@ -12,6 +12,7 @@ DRIVERS='daolinet daolinet/daolinet:latest'
 NETWORK=demo
 CONTAINERS='demo-a demo-b'
 IDLE_SECONDS=10
+IP_FORWARD=/proc/sys/net/ipv4/ip_forward
 STATE=/var/lib/daolinet-quickstart # what was made, one file for each thing; gone after --down
 CACHE=/var/cache/daolinet
 LOG=$STATE/log
@@ -133,6 +134,12 @@ install_dependencies() {
     remember node-modules
     finish
   fi
+}
+
+# note_network: what a Docker that this script starts is going to change on a host where none has run since it booted.
+note_network() {
+  made network-before || docker_runs || ip link show docker0 >/dev/null 2>&1 ||
+    remember network-before "$(iptables -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p') $(cat $IP_FORWARD)"
 }
 
 docker_runs() { timeout 10 docker version >/dev/null 2>&1; }
@@ -340,6 +347,7 @@ up() {
   docker_ran='' ovs_ran=''
   if made started-docker || ! docker_runs; then :; else docker_ran=1; fi
   if made started-ovs || ! ovs_runs; then :; else ovs_ran=1; fi
+  note_network
   install_dependencies
   start_docker
   start_ovs
@@ -429,6 +437,27 @@ remove_images() {
   [ ${#images[@]} = 0 ] || finish 'images removed'
 }
 
+# restore_network: takes away Docker's bridge, chains and rules, which Docker leaves behind when it stops.
+restore_network() {
+  local table rule verb policy forwarding
+  ip link delete docker0 >>"$LOG" 2>&1 || true
+  for table in filter nat; do
+    iptables -t $table -S 2>/dev/null | sed -n '/^-A DOCKER/d; /DOCKER\|docker0/s/^-A /-D /p' | while read -r rule; do
+      # shellcheck disable=SC2086
+      iptables -t $table $rule >>"$LOG" 2>&1 || true
+    done
+    for verb in -F -X; do # a chain can go when no other one leads to it
+      iptables -t $table -S 2>/dev/null | sed -n "s/^-N \(DOCKER.*\)/$verb \1/p" | while read -r rule; do
+        # shellcheck disable=SC2086
+        iptables -t $table $rule >>"$LOG" 2>&1 || true
+      done
+    done
+  done
+  read -r policy forwarding < <(recall network-before | sed 's/^ /ACCEPT /')
+  iptables -P FORWARD "$policy" >>"$LOG" 2>&1 || true
+  echo "$forwarding" >$IP_FORWARD
+}
+
 stop_services() {
   if made started-docker; then
     begin 'stopping Docker'
@@ -436,6 +465,7 @@ stop_services() {
     stop_daemon dockerd
     stop_daemon containerd
     forget started-docker
+    ! made network-before || restore_network
     finish 'Docker stopped'
   fi
   if made started-ovs; then
