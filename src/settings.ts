@@ -33,7 +33,7 @@ const choice = <const T extends readonly [string, ...string[]]>(values: T) =>
 
 const SCHEMA = z.object({
   DAOLINET_IDLE_TIMEOUT: wholeNumber(1, 65_535, 'seconds').default(60),
-  DAOLINET_LOCATORS: cidr(8, 22).default(parseCidr('100.64.0.0/10')),
+  DAOLINET_LOCATORS: cidr(10, 22).default(parseCidr('100.64.0.0/10')),
   DAOLINET_LOG_LEVEL: choice(LOG_LEVELS).default('info'),
   DAOLINET_DEFAULT_POOLS: cidr(8, 24).default(parseCidr('10.128.0.0/9')),
   DAOLINET_MTU: wholeNumber(576, 9_216, 'bytes').default(1_500),

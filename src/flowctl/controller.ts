@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
+import type { Ipv4 } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
@@ -18,6 +19,7 @@ import {
   type FlowEndpoint,
   type FlowHost,
   type FlowNetwork,
+  type FlowPeer,
   type FlowSettings,
   type LiveRoute,
   type Policy,
@@ -29,7 +31,14 @@ import { RouteRules } from './route-rules';
 import { OUTSIDE } from './route-table';
 import { RouteWriter } from './route-writer';
 import { Session, type SessionParts } from './session';
-import { appendEndpoint, appendOutsideReset, appendPortRemoval, appendReplacement } from './static-changes';
+import {
+  appendEndpoint,
+  appendForgetDrops,
+  appendOutsideReset,
+  appendPlaceRemoval,
+  appendPortRemoval,
+  appendReplacement,
+} from './static-changes';
 import { networkFlows } from './static-flows';
 import { StaticWriter } from './static-writer';
 import { UnixListener } from './unix-listener';
@@ -145,42 +154,63 @@ export class Controller {
     return this.inventory.networkOfId(id) !== undefined;
   }
 
+  /** Enters another host of the site, or replaces the one of its locator: its ICMP errors are told by its address. */
+  setPeer(peer: FlowPeer): void {
+    this.inventory.setPeer(peer);
+  }
+
+  /** An unknown locator is fine. */
+  removePeer(locator: Ipv4): void {
+    this.inventory.removePeer(locator);
+  }
+
   /**
-   * Enters an endpoint, or replaces the one of its id. Idempotent. Resolves when the datapath has confirmed its flows.
-   * Rejects with `conflict`, `invalid`, `not-found` and `unsupported` where it cannot be entered, with `internal` where
-   * the datapath refuses its flows, which takes it out again, and with `unavailable` where no datapath confirms it in
-   * time: then it stays, and its flows are installed when one connects.
+   * Enters an endpoint, or replaces the one of its id. Idempotent. Resolves when the datapath has confirmed its flows; one
+   * on another host has none before somebody talks to it. Rejects with `conflict`, `invalid` and `not-found` where it
+   * cannot be entered, with `internal` where the datapath refuses its flows, which takes it out again, and with
+   * `unavailable` where no datapath confirms it in time: then it stays, and its flows are installed when one connects.
    */
   async addEndpoint(endpoint: FlowEndpoint): Promise<void> {
-    const { inventory, settings, staticWriter } = this;
+    const { inventory } = this;
     const { endpoints } = inventory;
     const same = inventory.slotOfSame(endpoint);
-    if (same !== NO_SLOT) return this.program(endpoints.datapathNoOf(same), () => undefined);
+    if (same !== NO_SLOT) return this.confirm(same);
     inventory.checkEndpoint(endpoint);
     const before = endpoints.slotOfId(endpoint.id);
-    if (before !== NO_SLOT) this.programLater(endpoints.datapathNoOf(before), this.takeOut(before));
+    if (before !== NO_SLOT) this.removeSlot(before);
     const slot = inventory.addEndpoint(endpoint);
+    if (endpoint.location.kind === 'remote') return this.forgetDropsTowards(slot);
+    await this.install(slot, endpoint);
+  }
+
+  /** Resolves when the datapath of an endpoint has done everything that it was sent. */
+  private async confirm(slot: number): Promise<void> {
+    const { endpoints } = this.inventory;
+    if (!endpoints.isElsewhere(slot)) await this.program(endpoints.datapathNoOf(slot), () => undefined);
+  }
+
+  private async install(slot: number, endpoint: FlowEndpoint): Promise<void> {
+    const { inventory, settings, staticWriter } = this;
+    const { endpoints } = inventory;
     try {
       await this.program(endpoints.datapathNoOf(slot), (writer, xid) => {
         appendEndpoint(writer, xid, slot, { endpoints, staticWriter, settings });
       });
     } catch (error) {
       const isRefused = error instanceof DaoliError && error.code === 'internal';
-      if (isRefused && inventory.slotOfSame(endpoint) === slot) {
-        this.programLater(endpoints.datapathNoOf(slot), this.takeOut(slot));
-      }
+      if (isRefused && inventory.slotOfSame(endpoint) === slot) this.removeSlot(slot);
       throw error;
     }
   }
 
   /** Resolves when no flow of the endpoint is left where a datapath is connected. An unknown id is fine. */
   async removeEndpoint(id: string): Promise<void> {
-    const { endpoints } = this.inventory;
-    const slot = endpoints.slotOfId(id);
+    const slot = this.inventory.endpoints.slotOfId(id);
     if (slot === NO_SLOT) return;
-    const session = this.sessionOf(endpoints.datapathNoOf(slot));
-    const removal = this.takeOut(slot);
-    await session?.program(removal);
+    const removals = this.takeOut(slot).map(async ({ datapathNo, write }) =>
+      this.sessionOf(datapathNo)?.program(write),
+    );
+    await Promise.all(removals);
   }
 
   hasEndpoint(id: string): boolean {
@@ -282,13 +312,37 @@ export class Controller {
     });
   }
 
-  /** Takes an endpoint out of the inventory; returns what takes it out of its datapath. */
-  private takeOut(slot: number): Write {
+  /** Takes an endpoint out of the inventory; returns what takes it out of the datapaths that have flows of it. */
+  private takeOut(slot: number): { datapathNo: number; write: Write }[] {
     const { endpoints } = this.inventory;
-    const portNo = endpoints.portNoOf(slot);
-    this.datapaths.get(endpoints.datapathNoOf(slot))?.routes.deleteSlot(slot);
+    const place = endpoints.portNoOf(slot);
+    const home = endpoints.datapathNoOf(slot);
+    const isLocal = !endpoints.isElsewhere(slot);
+    // While a datapath is being compared it may have routes that are not known yet.
+    const talkers = [...this.datapaths.values()].filter(
+      (datapath) => datapath.routes.deleteSlot(slot) || this.sessionOf(datapath.number)?.isReady === false,
+    );
     endpoints.remove(slot);
-    return (writer, xid) => appendPortRemoval(writer, xid, portNo, this.settings);
+    if (isLocal)
+      return [{ datapathNo: home, write: (writer, xid) => appendPortRemoval(writer, xid, place, this.settings) }];
+    return talkers.map(({ number }) => ({
+      datapathNo: number,
+      write: (writer, xid) => appendPlaceRemoval(writer, xid, place),
+    }));
+  }
+
+  private removeSlot(slot: number): void {
+    for (const { datapathNo, write } of this.takeOut(slot)) this.programLater(datapathNo, write);
+  }
+
+  /** Somebody new on another host: datapaths that dropped what went to nobody, or to its predecessor, ask again. */
+  private forgetDropsTowards(slot: number): void {
+    const { endpoints } = this.inventory;
+    const [ip, locator] = [endpoints.ipOf(slot), endpoints.locatorOf(slot)];
+    for (const { number, drops } of this.datapaths.values()) {
+      if (!drops.mayHaveSome(this.options.clock.now())) continue;
+      this.programLater(number, (writer, xid) => appendForgetDrops(writer, xid, ip, locator));
+    }
   }
 
   private replaceFlows(before: FlowNetwork | undefined, after: FlowNetwork | undefined): void {

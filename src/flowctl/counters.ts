@@ -13,7 +13,11 @@ export interface FlowCounters {
   denied: number;
   /** ICMP unreachable sent. */
   unreachable: number;
-  /** Packets to or from the outside of endpoints that may not, or of nobody. */
+  /** ICMP time exceeded sent, about packets between hosts. */
+  timeExceeded: number;
+  /** ICMP fragmentation needed sent. */
+  tooLarge: number;
+  /** Packets to or from the outside of endpoints that may not, or of nobody; from other hosts to nobody here. */
   noWay: number;
   /** Drop flows not installed, because the port had caused too many. */
   dropsCapped: number;
@@ -46,6 +50,8 @@ export function newCounters(): FlowCounters {
     routesCapped: 0,
     denied: 0,
     unreachable: 0,
+    timeExceeded: 0,
+    tooLarge: 0,
     noWay: 0,
     dropsCapped: 0,
     icmpErrorsRewritten: 0,

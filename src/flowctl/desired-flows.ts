@@ -6,6 +6,7 @@ import type { MessageWriter } from '../openflow/message-writer';
 import { NO_SLOT } from './endpoint-index';
 import type { Inventory } from './inventory';
 import { KIND, readCookie, VARIANT, type Cookie } from './pipeline';
+import { fabricFlows } from './fabric-flows';
 import { baseFlows, hostFlows, networkFlows } from './static-flows';
 import { ENDPOINT_FLOWS, type EndpointFlow, type StaticWriter } from './static-writer';
 
@@ -25,7 +26,7 @@ export class DesiredFlows {
   ) {
     const { host } = inventory;
     const networks = [...inventory.allNetworks()].flatMap((network) => networkFlows(network, host.routerMac));
-    for (const flow of [...baseFlows(host), ...hostFlows(host), ...networks]) {
+    for (const flow of [...baseFlows(host), ...hostFlows(host), ...fabricFlows(host), ...networks]) {
       const cookie = readCookie(flow.cookie ?? 0n);
       if (cookie !== undefined) this.few.set(keyOfCookie(cookie), flow);
     }
@@ -56,9 +57,9 @@ export class DesiredFlows {
     return true;
   }
 
-  /** Is this port an endpoint's, or the host port? */
+  /** Is this port an endpoint's, the host port or the fabric port? */
   hasPort(portNo: number): boolean {
-    return this.slotOf(portNo) !== NO_SLOT || this.inventory.host.hostPort?.portNo === portNo;
+    return this.slotOf(portNo) !== NO_SLOT || this.inventory.ownPorts().includes(portNo);
   }
 
   private slotOf(portNo: number): number {

@@ -2,9 +2,13 @@
 // and are not remembered one by one; a counter for each port and a window as long as the longest timeout bound them to
 // twice the budget. Over it, packets are dropped one by one, behind the port's meter.
 
+/** A timeout of the datapath's runs from when it took the message, and is looked at once a second. */
+const SLACK_MS = 3000;
+
 export class DropBudget {
   private counts = new Uint32Array(16);
   private windows = new Uint32Array(16);
+  private lastTakenMs = -Infinity;
 
   constructor(
     private readonly perWindow: number,
@@ -21,7 +25,13 @@ export class DropBudget {
     }
     if (this.counts[portNo]! >= this.perWindow) return false;
     this.counts[portNo]! += 1;
+    this.lastTakenMs = nowMs;
     return true;
+  }
+
+  /** May one that was taken from any port still be there? */
+  mayHaveSome(nowMs: number): boolean {
+    return nowMs - this.lastTakenMs <= this.windowSeconds * 1000 + SLACK_MS;
   }
 
   private grow(portNo: number): void {

@@ -5,19 +5,25 @@
 import { formatIpv4, type Ipv4, type Mac } from '../base/addresses';
 import { compactId, fullId, type CompactId } from '../base/compact-id';
 import { DaoliError } from '../base/errors';
+import { AddressTables } from './address-tables';
 import type { FlowEndpoint, FlowNetwork, LocalLocation, PolicyEndpoint } from './model';
 import { ABSENT, PairMap } from './pair-map';
+import { REMOTE_PLACE } from './pipeline';
 
 /** No such endpoint. */
 export const NO_SLOT = -1;
 /** OFPP_MAX of OpenFlow 1.0, which is what OVS numbers ports up to. */
 export const MAX_PORT_NO = 0xfeff;
+/** In place of the number of a datapath: on another host. */
+export const ELSEWHERE = 0xffffffff;
 
 const WORDS = 8;
 const IP = 0;
 const LOCATOR = 1;
-const MAC_HIGH = 2; // 16 bits
+/** The endpoint's MAC, 16 bits of it; of one on another host, that host's router MAC. */
+const MAC_HIGH = 2;
 const MAC_LOW = 3;
+/** Its place: its port, or what stands for one that is elsewhere (REMOTE_PLACE). */
 const PORT_NO = 4;
 const NETWORK = 5;
 const TENANT = 6;
@@ -42,37 +48,6 @@ export class EndpointView implements PolicyEndpoint {
   }
 }
 
-/** Address → slot, by tenant: a table for each, so that one tenant's packets touch little memory. */
-class AddressTables {
-  private readonly tables = new Map<number, PairMap>();
-  // Packets of one tenant come in rows.
-  private lastTenant = -1;
-  private lastTable: PairMap | undefined;
-
-  get(tenant: number, ip: number): number {
-    if (tenant !== this.lastTenant) {
-      this.lastTenant = tenant;
-      this.lastTable = this.tables.get(tenant);
-    }
-    const slot = this.lastTable === undefined ? ABSENT : this.lastTable.get(0, ip);
-    return slot === ABSENT ? NO_SLOT : slot;
-  }
-
-  set(tenant: number, ip: number, slot: number): void {
-    const table = this.tables.get(tenant) ?? new PairMap();
-    table.set(0, ip, slot);
-    this.tables.set(tenant, table);
-    this.lastTenant = -1;
-  }
-
-  delete(tenant: number, ip: number): void {
-    const table = this.tables.get(tenant);
-    table?.delete(0, ip);
-    if (table?.size === 0) this.tables.delete(tenant);
-    this.lastTenant = -1;
-  }
-}
-
 export class EndpointIndex {
   private words = new Uint32Array(16 * WORDS);
   private readonly ids: (CompactId | undefined)[] = [];
@@ -83,6 +58,9 @@ export class EndpointIndex {
   /** Per datapath: port number → slot + 1. */
   private readonly byPort: Uint32Array[] = [];
   private readonly datapaths = new Map<string, number>();
+
+  /** The first address of the locator range: places of endpoints on other hosts are counted from it. */
+  locatorBase = 0;
 
   /** `datapathId`: the datapath of endpoints that name none, where it is known. */
   constructor(private readonly datapathId?: string) {}
@@ -104,22 +82,21 @@ export class EndpointIndex {
 
   /**
    * Adds an endpoint and returns its slot. Throws `conflict` where its id, address, locator or port is somebody else's,
-   * and `unsupported` for a remote one.
+   * and `invalid` where its place has no number.
    */
   add(endpoint: FlowEndpoint, network: FlowNetwork): number {
     this.check(endpoint, network);
     if (this.byId.has(compactId(endpoint.id))) throw taken('the id', endpoint, endpoint.id);
-    const location = localOf(endpoint);
-    const datapath = this.openDatapath(location.datapathId);
+    const { mac, place, datapath } = this.locate(endpoint);
     const slot = this.free.pop() ?? this.ids.length;
     this.reserve(slot);
     this.words.set(
       [
         endpoint.ip,
         endpoint.locator,
-        Math.floor(endpoint.mac / 0x1_0000_0000),
-        endpoint.mac >>> 0,
-        location.portNo,
+        Math.floor(mac / 0x1_0000_0000),
+        mac >>> 0,
+        place,
         network.key,
         network.tenant,
         datapath,
@@ -131,27 +108,52 @@ export class EndpointIndex {
     this.byId.set(id, slot);
     this.addresses.set(network.tenant, endpoint.ip, slot);
     this.byLocator.set(0, endpoint.locator, slot);
-    this.setPort(datapath, location.portNo, slot + 1);
+    if (datapath !== ELSEWHERE) this.setPort(datapath, place, slot + 1);
     return slot;
   }
 
   /** Throws what `add` would throw, if the endpoint of this id were not there. */
   check(endpoint: FlowEndpoint, network: FlowNetwork): void {
-    const { portNo, datapathId } = localOf(endpoint);
-    if (!Number.isInteger(portNo) || portNo < 1 || portNo > MAX_PORT_NO) {
-      throw new DaoliError('invalid', `port number ${portNo} is not from 1 to ${MAX_PORT_NO}`, endpoint.id);
-    }
-    const isNewDatapath =
-      datapathId !== undefined && this.datapathOf(datapathId) === 0 && datapathId !== this.datapathId;
     const claims: [string, number][] = [
       [`the address ${formatIpv4(endpoint.ip)}`, this.slotOfAddress(network.tenant, endpoint.ip)],
       [`the locator ${formatIpv4(endpoint.locator)}`, this.slotOfLocator(endpoint.locator)],
-      [`port ${portNo}`, isNewDatapath ? NO_SLOT : this.slotOfPort(this.datapathOf(datapathId), portNo)],
     ];
+    const { location } = endpoint;
+    if (location.kind === 'local') claims.push([`port ${location.portNo}`, this.slotAtPort(endpoint.id, location)]);
+    else this.placeOf(endpoint);
     for (const [what, slot] of claims) {
       const owner = slot === NO_SLOT ? endpoint.id : this.idOf(slot);
       if (owner !== endpoint.id) throw taken(what, endpoint, owner ?? '');
     }
+  }
+
+  /** Whose the port is. Throws `invalid` for a number that no port has. */
+  private slotAtPort(id: string, { portNo, datapathId }: LocalLocation): number {
+    if (!Number.isInteger(portNo) || portNo < 1 || portNo > MAX_PORT_NO) {
+      throw new DaoliError('invalid', `port number ${portNo} is not from 1 to ${MAX_PORT_NO}`, id);
+    }
+    const isKnown = datapathId === undefined || datapathId === this.datapathId || this.datapathOf(datapathId) !== 0;
+    return isKnown ? this.slotOfPort(this.datapathOf(datapathId), portNo) : NO_SLOT;
+  }
+
+  /** What stands for a port of an endpoint on another host. Throws `invalid` for a locator outside of the range. */
+  private placeOf(endpoint: FlowEndpoint): number {
+    const number = endpoint.locator - this.locatorBase;
+    if (number >= 0 && number < REMOTE_PLACE) return REMOTE_PLACE + number;
+    const locator = formatIpv4(endpoint.locator);
+    throw new DaoliError(
+      'invalid',
+      `the locator ${locator} of endpoint ${endpoint.id} is outside of the range`,
+      locator,
+    );
+  }
+
+  private locate(endpoint: FlowEndpoint): { mac: Mac; place: number; datapath: number } {
+    const { location, mac } = endpoint;
+    if (location.kind === 'local') {
+      return { mac, place: location.portNo, datapath: this.openDatapath(location.datapathId) };
+    }
+    return { mac: location.routerMac, place: this.placeOf(endpoint), datapath: ELSEWHERE };
   }
 
   remove(slot: number): void {
@@ -160,7 +162,7 @@ export class EndpointIndex {
     this.byId.delete(id);
     this.addresses.delete(this.tenantOf(slot), this.ipOf(slot));
     this.byLocator.delete(0, this.locatorOf(slot));
-    this.setPort(this.datapathNoOf(slot), this.portNoOf(slot), 0);
+    if (!this.isElsewhere(slot)) this.setPort(this.datapathNoOf(slot), this.portNoOf(slot), 0);
     this.ids[slot] = undefined;
     this.free.push(slot);
   }
@@ -179,7 +181,8 @@ export class EndpointIndex {
   }
 
   slotOfAddress(tenant: number, ip: number): number {
-    return this.addresses.get(tenant, ip);
+    const slot = this.addresses.get(tenant, ip);
+    return slot === ABSENT ? NO_SLOT : slot;
   }
 
   slotOfLocator(locator: number): number {
@@ -190,6 +193,17 @@ export class EndpointIndex {
   slotOfPort(datapath: number, portNo: number): number {
     const ports = this.byPort[datapath];
     return ports === undefined || portNo >= ports.length ? NO_SLOT : ports[portNo]! - 1;
+  }
+
+  /** The endpoint at a place of a datapath: a port of it, or on another host. */
+  slotOfPlace(datapath: number, place: number): number {
+    if (place < REMOTE_PLACE) return this.slotOfPort(datapath, place);
+    const slot = this.slotOfLocator(this.locatorBase + place - REMOTE_PLACE);
+    return slot !== NO_SLOT && this.isElsewhere(slot) ? slot : NO_SLOT;
+  }
+
+  isElsewhere(slot: number): boolean {
+    return this.words[slot * WORDS + DATAPATH]! === ELSEWHERE;
   }
 
   ipOf(slot: number): Ipv4 {
@@ -226,16 +240,16 @@ export class EndpointIndex {
 
   /** Is the row exactly this endpoint? */
   holds(slot: number, endpoint: FlowEndpoint, network: FlowNetwork): boolean {
-    const location = localOf(endpoint);
+    const { mac, place, datapath } = this.locate(endpoint);
     return (
       this.ids[slot] === compactId(endpoint.id) &&
       this.ipOf(slot) === endpoint.ip &&
       this.locatorOf(slot) === endpoint.locator &&
-      this.macOf(slot) === endpoint.mac &&
-      this.portNoOf(slot) === location.portNo &&
+      this.macOf(slot) === mac &&
+      this.portNoOf(slot) === place &&
       this.networkKeyOf(slot) === network.key &&
       this.tenantOf(slot) === network.tenant &&
-      this.datapathNoOf(slot) === this.datapathOf(location.datapathId)
+      this.datapathNoOf(slot) === datapath
     );
   }
 
@@ -284,9 +298,4 @@ export class EndpointIndex {
 
 function taken(what: string, endpoint: FlowEndpoint, owner: string): DaoliError {
   return new DaoliError('conflict', `${what} of endpoint ${endpoint.id} is in use by endpoint ${owner}`, owner);
-}
-
-function localOf(endpoint: FlowEndpoint): LocalLocation {
-  if (endpoint.location.kind === 'local') return endpoint.location;
-  throw new DaoliError('unsupported', `endpoint ${endpoint.id} is on another host: not routed yet`, endpoint.id);
 }

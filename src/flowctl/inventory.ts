@@ -1,10 +1,11 @@
 // What exists: host, networks, endpoints and the policy over them. One for all datapaths. Changes are checked here, so
 // that whatever is in it can be programmed; what they mean for flows is told by others.
 
-import { cidrsOverlap, formatCidr } from '../base/addresses';
+import { cidrsOverlap, formatCidr, type Ipv4 } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import { EndpointIndex, NO_SLOT } from './endpoint-index';
-import type { FlowEndpoint, FlowHost, FlowNetwork, Policy } from './model';
+import type { FlowEndpoint, FlowHost, FlowNetwork, FlowPeer, Policy } from './model';
+import type { OutsideEnd } from './route-flows';
 import type { EndpointRow } from './static-flows';
 
 const MAX_KEY = 0xffffffff;
@@ -17,6 +18,7 @@ export class Inventory {
   private readonly keys = new Map<string, number>();
 
   private knownHost: FlowHost | undefined;
+  private readonly peers = new Map<Ipv4, FlowPeer>();
 
   /** `datapathId`: the datapath of endpoints that name none. */
   constructor(
@@ -38,6 +40,28 @@ export class Inventory {
 
   set host(host: FlowHost) {
     this.knownHost = host;
+    this.endpoints.locatorBase = host.locatorRange.base;
+  }
+
+  /** The ports that are not endpoints': the host port and the fabric port. */
+  ownPorts(): number[] {
+    const { hostPort, fabric } = this.host;
+    return [hostPort?.portNo, fabric?.portNo].filter((portNo) => portNo !== undefined);
+  }
+
+  /** Enters another host, or replaces the one of its locator. */
+  setPeer(peer: FlowPeer): void {
+    this.peers.set(peer.locator, peer);
+  }
+
+  /** Idempotent. */
+  removePeer(locator: Ipv4): void {
+    this.peers.delete(locator);
+  }
+
+  /** The host whose own locator this is. */
+  peerAt(locator: Ipv4): FlowPeer | undefined {
+    return this.peers.get(locator);
   }
 
   /**
@@ -118,12 +142,13 @@ export class Inventory {
   }
 
   /** An endpoint as its flows need it. Allocates: not for the packet path. */
-  rowOf(slot: number): EndpointRow {
+  rowOf(slot: number): EndpointRow & OutsideEnd {
     const { endpoints } = this;
     return {
       portNo: endpoints.portNoOf(slot),
       mac: endpoints.macOf(slot),
       ip: endpoints.ipOf(slot),
+      locator: endpoints.locatorOf(slot),
       tenant: endpoints.tenantOf(slot),
       networkKey: endpoints.networkKeyOf(slot),
     };

@@ -27,10 +27,19 @@ export interface LocalLocation {
   readonly datapathId?: string;
 }
 
-/** Behind another host of the site. Laid out, not routed yet: `addEndpoint` answers `unsupported`. */
+/** On another host of the site, which is known by its router MAC: the one MAC that it uses on the fabric. */
 export interface RemoteLocation {
   readonly kind: 'remote';
   readonly routerMac: Mac;
+}
+
+/** Another host of the site, as its ICMP errors name it. */
+export interface FlowPeer {
+  readonly routerMac: Mac;
+  /** Its own locator, the first of its blocks. */
+  readonly locator: Ipv4;
+  /** The server's own address, which users know it by. */
+  readonly address: Ipv4;
 }
 
 export interface FlowEndpoint {
@@ -45,6 +54,16 @@ export interface FlowEndpoint {
   readonly location: LocalLocation | RemoteLocation;
 }
 
+export interface FlowFabric {
+  readonly portNo: number;
+  /** The server's own address: what its ICMP errors to its own endpoints come from. */
+  readonly serverAddress: Ipv4;
+  /** Bytes of IPv4 packet that it takes. */
+  readonly mtu: number;
+  /** Whether an endpoint may send more than that: then every packet is measured. */
+  readonly isNarrow: boolean;
+}
+
 /** The host around the datapath. */
 export interface FlowHost {
   /** The MAC that every endpoint has for every destination. */
@@ -53,7 +72,9 @@ export interface FlowHost {
   readonly hostPort?: { readonly portNo: number; readonly mac: Mac };
   /** The host's own address on `hostPort`, inside `locatorRange`. */
   readonly hostAddress: Ipv4;
-  /** All locators of the cluster. Endpoints reach none of them but `hostAddress`. */
+  /** The port onto the L2 that the hosts of the site share. Without it endpoints on other hosts are out of reach. */
+  readonly fabric?: FlowFabric;
+  /** All locators of the cluster, a /10 at most. Endpoints reach none of them but `hostAddress`. */
   readonly locatorRange: Cidr;
   /** False: userspace datapath, where one-sided rewriting of later fragments goes through the controller. */
   readonly kernelDatapath: boolean;

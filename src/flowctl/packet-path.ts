@@ -1,6 +1,6 @@
 // What to do about a packet that no route took: the decision on a packet-in, from bytes to bytes. Pure: state, event and
 // time go in, messages are appended to a writer. Nothing is allocated on the way of a packet that gets its route.
-// Answers and translations, which take more than that, stand in slow-path.ts.
+// Answers and translations, which take more than that, stand in slow-path.ts and fabric-path.ts.
 
 import { encodeFlowMod, type FlowMod } from '../openflow/flow-mod';
 import type { PacketInView } from '../openflow/packet-in-view';
@@ -9,13 +9,15 @@ import { ETH_TYPE, ICMP_UNREACHABLE } from '../packet/protocol-numbers';
 import type { FlowCounters } from './counters';
 import { maySendPacket, type Turn } from './datapath-state';
 import { EndpointView, NO_SLOT, type EndpointIndex } from './endpoint-index';
+import { FabricPath } from './fabric-path';
 import type { Inventory } from './inventory';
 import type { FlowSettings } from './model';
 import { PUNT_REASON, PUNT_REASON_INDEX, TENANT_INDEX, USERDATA } from './pipeline';
-import { denyFlow, nobodyFlow, noWayInFlow, noWayOutFlow } from './route-flows';
+import { denyFlow, denyInFlow, nobodyFlow, nobodyHereFlow, noWayInFlow, noWayOutFlow } from './route-flows';
 import type { RouteRules } from './route-rules';
 import { OUTSIDE, ticksOf, type RouteTable } from './route-table';
-import { PACKET_PATH_XID, type RouteWriter } from './route-writer';
+import { PACKET_PATH_XID } from './route-templates';
+import type { RouteWriter } from './route-writer';
 import { SlowPath } from './slow-path';
 
 export interface PacketPathParts {
@@ -37,6 +39,7 @@ export class PacketPath {
   private readonly source: EndpointView;
   private readonly destination: EndpointView;
   private readonly slow: SlowPath;
+  private readonly fabric: FabricPath;
 
   constructor(parts: PacketPathParts) {
     const { inventory, routeWriter, counters } = parts;
@@ -49,6 +52,7 @@ export class PacketPath {
     this.source = new EndpointView(this.endpoints);
     this.destination = new EndpointView(this.endpoints);
     this.slow = new SlowPath(inventory, routeWriter, counters);
+    this.fabric = new FabricPath(inventory, routeWriter, counters);
   }
 
   /** Decides about the packet in `view` and appends what is to be sent to the datapath that it came from. */
@@ -66,8 +70,11 @@ export class PacketPath {
       return;
     }
     const reason = view.regs[PUNT_REASON_INDEX]!;
-    if (reason === PUNT_REASON.PAIR) this.pair(view.inPort, view.regs[TENANT_INDEX]!, turn);
-    else if (view.inPort === this.inventory.host.hostPort?.portNo) this.inward(reason, turn);
+    const { hostPort, fabric } = this.inventory.host;
+    if (view.inPort === fabric?.portNo) this.arriving(reason, turn);
+    else if (reason === PUNT_REASON.PAIR) this.pair(reason, view.inPort, view.regs[TENANT_INDEX]!, turn);
+    else if (reason === PUNT_REASON.FABRIC) this.pair(reason, view.inPort, view.regs[TENANT_INDEX]!, turn);
+    else if (view.inPort === hostPort?.portNo) this.inward(reason, turn);
     else this.outward(reason, view.inPort, turn);
   }
 
@@ -75,25 +82,73 @@ export class PacketPath {
   private sender(portNo: number, turn: Turn): number {
     const slot = this.endpoints.slotOfPort(turn.datapath.number, portNo);
     if (slot !== NO_SLOT && this.endpoints.ipOf(slot) === this.packet.ipSrc) return slot;
-    this.counters.stale += 1;
+    this.stale();
     return NO_SLOT;
   }
 
-  private pair(inPort: number, tenant: number, turn: Turn): void {
+  private pair(reason: number, inPort: number, tenant: number, turn: Turn): void {
     const { endpoints, packet, routeWriter } = this;
     const { datapath, writer } = turn;
     // By the tenant that the datapath says, not the sender's: the two look-ups do not wait for one another.
     const to = endpoints.slotOfAddress(tenant, packet.ipDst);
     const from = this.sender(inPort, turn);
     if (from === NO_SLOT) return;
-    if (endpoints.tenantOf(from) !== tenant) {
-      this.counters.stale += 1;
-      return;
-    }
-    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== datapath.number) return this.nobody(from, turn);
+    if (endpoints.tenantOf(from) !== tenant) return this.stale();
+    if (to === NO_SLOT || !this.isInReach(to, datapath.number)) return this.nobody(from, turn);
     if (!this.mayTalk(from, to, datapath.routes)) return this.deny(from, to, turn);
-    if (this.claim(from, to, turn)) routeWriter.pairFlows(writer, from, to);
+    // What comes from its route with more than a flow can do has that route already.
+    if (reason === PUNT_REASON.PAIR && this.claim(from, to, turn)) routeWriter.pairFlows(writer, from, to);
+    if (endpoints.isElsewhere(to)) return this.fabric.depart(packet, from, to, turn);
     if (maySendPacket(turn, this.counters)) routeWriter.pairPacket(writer, from, to, packet);
+  }
+
+  private isInReach(slot: number, datapathNo: number): boolean {
+    const { endpoints, routeWriter } = this;
+    return endpoints.isElsewhere(slot) ? routeWriter.hasFabric : endpoints.datapathNoOf(slot) === datapathNo;
+  }
+
+  /** From another host, in locators: its endpoints speak with its router MAC alone, and so does it itself. */
+  private arriving(reason: number, turn: Turn): void {
+    const { endpoints, packet, routeWriter } = this;
+    const from = endpoints.slotOfLocator(packet.ipSrc);
+    const to = endpoints.slotOfLocator(packet.ipDst);
+    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number) return this.nobodyHere(turn);
+    if (from === NO_SLOT) return this.arrivingFromPeer(to, turn);
+    if (!endpoints.isElsewhere(from) || endpoints.macOf(from) !== packet.ethSrc) return this.stale();
+    if (endpoints.tenantOf(from) !== endpoints.tenantOf(to)) return this.denyIn(from, to, turn);
+    if (!this.mayTalk(from, to, turn.datapath.routes)) return this.denyIn(from, to, turn);
+    if (reason === PUNT_REASON.PAIR && this.claim(from, to, turn)) routeWriter.pairFlows(turn.writer, from, to);
+    this.fabric.arrive(packet, from, to, turn);
+  }
+
+  private arrivingFromPeer(to: number, turn: Turn): void {
+    const peer = this.inventory.peerAt(this.packet.ipSrc);
+    if (peer === undefined || peer.routerMac !== this.packet.ethSrc) return this.stale();
+    this.fabric.arriveFromPeer(this.packet, peer, to, turn);
+  }
+
+  private stale(): void {
+    this.counters.stale += 1;
+  }
+
+  private denyIn(from: number, to: number, turn: Turn): void {
+    const { inventory, settings } = this;
+    this.counters.denied += 1;
+    this.dropFromFabric(turn, (portNo) =>
+      denyInFlow(inventory.rowOf(from), inventory.rowOf(to), portNo, settings.denyTimeoutSeconds),
+    );
+  }
+
+  private nobodyHere(turn: Turn): void {
+    this.counters.noWay += 1;
+    this.dropFromFabric(turn, (portNo) =>
+      nobodyHereFlow(portNo, this.packet.ipDst, this.settings.negativeTimeoutSeconds),
+    );
+  }
+
+  private dropFromFabric(turn: Turn, flow: (fabricPortNo: number) => FlowMod): void {
+    const portNo = this.inventory.host.fabric?.portNo ?? 0;
+    this.drop(portNo, turn, () => flow(portNo));
   }
 
   /** Asks the policy. What answers on a route that the other end was allowed is allowed too. */

@@ -16,8 +16,14 @@ export const TABLE = {
   ROUTE: 2,
   /** Between an endpoint and everything behind the host port, both ways. */
   OUTSIDE: 3,
+  /** A routed packet to another host: what needs more than rewriting is taken out. */
+  FABRIC_OUT: 4,
+  /** Onto the fabric, with locators in place of addresses. */
+  FABRIC_SEND: 5,
+  /** From the fabric to an endpoint. */
+  FABRIC_IN: 6,
   /** To the controller, through the meter of the port that it came in on. */
-  PUNT: 4,
+  PUNT: 7,
 } as const;
 
 /** What a packet carries from table to table. Each is a whole 32-bit register. */
@@ -30,6 +36,11 @@ export const REGISTER = {
   PUNT_REASON: 'reg2',
   /** Holds the asked address while ARP swaps addresses. */
   SCRATCH: 'reg3',
+  /** Locators that a packet to the fabric gets, as source and destination. */
+  FROM_LOCATOR: 'reg4',
+  TO_LOCATOR: 'reg5',
+  /** Bit 0: the packet is larger than the fabric takes. */
+  TOO_LARGE: 'reg6',
 } as const satisfies Record<string, FieldName>;
 /** Which registers of a packet-in are which. */
 export const TENANT_INDEX = 0;
@@ -45,27 +56,52 @@ export const PUNT_REASON = {
   ICMP_ERROR: 3,
   /** A later fragment to or from the outside, which this datapath cannot rewrite. */
   FRAGMENT: 4,
+  /** To or from the fabric on a route that is there, but more than a flow can do: see FABRIC_OUT. */
+  FABRIC: 5,
 } as const;
 
 /** What comes with our packet-ins and nobody else's: magic and layout. */
-export const USERDATA = Buffer.from([0xda, 0x01]);
+export const USERDATA = Buffer.from([0xda, 0x02]);
 
 export const PRIORITY = {
-  CLASSIFY: { TAGGED: 400, ARP_SELF: 310, ARP: 300, ARP_REFUSED: 260, MULTICAST: 250, IP: 200, MISS: 0 },
+  CLASSIFY: {
+    TAGGED: 400,
+    FABRIC_NOISE: 320,
+    ARP_SELF: 310,
+    ARP: 300,
+    ARP_REFUSED: 260,
+    MULTICAST: 250,
+    IP: 200,
+    MISS: 0,
+  },
   ARP: { ANSWER: 100, MISS: 0 },
   ROUTE: { GUARD: 700, ECHO: 650, ROUTE: 600, POOL: 500, HOST_ADDRESS: 400, LOCATORS: 300, MISS: 0 },
   OUTSIDE: { ICMP: 500, FRAGMENT: 400, ROUTE: 200, MISS: 0 },
+  FABRIC_OUT: { TTL: 600, ICMP: 500, FRAGMENT: 400, MISS: 0 },
+  FABRIC_SEND: { TOO_LARGE: 100, SEND: 50 },
+  FABRIC_IN: { TTL: 600, ICMP: 500, FRAGMENT: 400, ROUTE: 200, MISS: 0 },
   PUNT: { PORT: 100, MISS: 0 },
 } as const;
 
 /**
- * Kinds of flows. 8 and above belong to ports: their `a` is the port that packets come in on, and where `b` is a port
- * number (pair, egress, deny) it is the one that they would leave by.
+ * Kinds of flows. 8 and above belong to places, which are ports, and endpoints on other hosts: their `a` is where packets
+ * come from, and where `b` is a place (pair, egress, deny, remote) it is where they would go to.
  */
-export const KIND = { BASE: 0, HOST: 1, NETWORK: 2, ENDPOINT: 8, PAIR: 9, EGRESS: 10, DENY: 11, NEGATIVE: 12 } as const;
+export const KIND = {
+  BASE: 0,
+  HOST: 1,
+  NETWORK: 2,
+  FABRIC: 3,
+  ENDPOINT: 8,
+  PAIR: 9,
+  EGRESS: 10,
+  DENY: 11,
+  NEGATIVE: 12,
+  REMOTE: 13,
+} as const;
 export type Kind = (typeof KIND)[keyof typeof KIND];
-const REACTIVE: readonly number[] = [KIND.PAIR, KIND.EGRESS, KIND.DENY, KIND.NEGATIVE];
-const ROUTES: readonly number[] = [KIND.PAIR, KIND.EGRESS];
+const REACTIVE: readonly number[] = [KIND.PAIR, KIND.EGRESS, KIND.DENY, KIND.NEGATIVE, KIND.REMOTE];
+const ROUTES: readonly number[] = [KIND.PAIR, KIND.EGRESS, KIND.REMOTE];
 
 /** Base flows, told apart by `b`. Drops among them are counters that users see. */
 export const BASE = {
@@ -93,10 +129,32 @@ export const BASE = {
   PUNT_MISS: 22,
 } as const;
 
-/** Flows of an endpoint or of the host port, told apart by `b` less VARIANT. */
+/** Flows of an endpoint, of the host port or of the fabric port, told apart by `b` less VARIANT. */
 export const PORT_FLOW = { IP: 1, ARP_SELF: 2, ARP: 3, PUNT: 4, DROP: 5 } as const;
-/** Added to what is no port number, so that no delete by port number takes it. */
+/** Flows of the fabric tables, of kind FABRIC too. */
+export const FABRIC_FLOW = {
+  OUT_TTL_0: 16,
+  OUT_TTL_1: 17,
+  OUT_MISS: 18,
+  TOO_LARGE: 19,
+  SEND: 20,
+  IN_TTL_0: 21,
+  IN_TTL_1: 22,
+  IN_MISS: 23,
+  /** These and four more each: one for each kind of ICMP error. */
+  OUT_ICMP: 24,
+  IN_ICMP: 32,
+  OUT_FRAGMENT_TCP: 40,
+  OUT_FRAGMENT_UDP: 41,
+  IN_FRAGMENT_TCP: 42,
+  IN_FRAGMENT_UDP: 43,
+  NOISE_ARP: 48,
+  NOISE_MULTICAST: 49,
+} as const;
+/** Added to what is no place, so that no delete by place takes it. */
 export const VARIANT = 0x800000;
+/** Added to the number of a locator in its range: the place of an endpoint on another host. The range is at most a /10. */
+export const REMOTE_PLACE = 0x400000;
 
 /** Flows of a network, told apart by the lowest 16 bits; pools are POOL and above. */
 export const NETWORK_FLOW = { ECHO: 0, ECHO_LATER: 1, POOL: 2 } as const;
@@ -104,7 +162,7 @@ export const NETWORK_FLOW = { ECHO: 0, ECHO_LATER: 1, POOL: 2 } as const;
 // Cookie, from the top: magic 8, layout 4, kind 4, a 24, b 24. A network's key takes the upper 32 bits of a and b.
 const MAGIC = 0xdan;
 /** Changes with the meaning of flows: those of another layout are replaced on connecting. */
-const LAYOUT = 1n;
+const LAYOUT = 2n;
 
 /** The bits of a cookie that say "ours", whatever the layout. */
 export const OURS = { cookie: MAGIC << 56n, cookieMask: 0xffn << 56n } as const;
@@ -140,14 +198,14 @@ export function readNetwork(cookie: Cookie): { key: number; flow: number } {
   return { key: Math.floor(low / 0x10000), flow: low % 0x10000 };
 }
 
-/** Picks every flow of a port's own, whatever the layout: packets that come in there. */
-export function fromPort(portNo: number) {
-  return { cookie: (MAGIC << 56n) | (8n << 48n) | (BigInt(portNo) << 24n), cookieMask: 0xff08_ffff_ff00_0000n };
+/** Picks every flow of a place's own, whatever the layout: packets that come from there. */
+export function fromPlace(place: number) {
+  return { cookie: (MAGIC << 56n) | (8n << 48n) | (BigInt(place) << 24n), cookieMask: 0xff08_ffff_ff00_0000n };
 }
 
-/** Picks the flows of other ports that lead to a port. */
-export function toPort(portNo: number) {
-  return { cookie: (MAGIC << 56n) | (8n << 48n) | BigInt(portNo), cookieMask: 0xff08_0000_00ff_ffffn };
+/** Picks the flows of other places that lead to a place. */
+export function toPlace(place: number) {
+  return { cookie: (MAGIC << 56n) | (8n << 48n) | BigInt(place), cookieMask: 0xff08_0000_00ff_ffffn };
 }
 
 /** Picks every flow of a kind. */
@@ -182,12 +240,16 @@ export const PIPELINE: readonly TableRow[] = [
   row(
     'CLASSIFY',
     ['inPort', 'ethSrc', 'ethDst', 'ethType', 'vlanVid', 'ipv4Src', 'ipv4Dst', 'arpOp', 'arpSpa', 'arpTpa', 'arpSha'],
-    { kinds: [KIND.BASE, KIND.HOST, KIND.ENDPOINT], next: [T.ARP, T.ROUTE, T.OUTSIDE], actions: ['setField'] },
+    {
+      kinds: [KIND.BASE, KIND.HOST, KIND.FABRIC, KIND.ENDPOINT],
+      next: [T.ARP, T.ROUTE, T.OUTSIDE, T.FABRIC_IN],
+      actions: ['setField'],
+    },
   ),
   row('ARP', ['ethType'], { kinds: [KIND.BASE], next: [], actions: ['setField', 'move', 'output'] }),
   row('ROUTE', ['inPort', 'ethType', 'ipv4Src', 'ipv4Dst', 'ipFrag', 'ipProto', 'icmpv4Type', 'reg0', 'reg1'], {
-    kinds: [KIND.BASE, KIND.NETWORK, KIND.PAIR, KIND.DENY, KIND.NEGATIVE],
-    next: [T.OUTSIDE, T.PUNT],
+    kinds: [KIND.BASE, KIND.NETWORK, KIND.PAIR, KIND.DENY, KIND.NEGATIVE, KIND.REMOTE],
+    next: [T.OUTSIDE, T.FABRIC_OUT, T.PUNT],
     actions: ['setField', 'move', 'output'],
   }),
   row('OUTSIDE', ['inPort', 'ethType', 'ipv4Src', 'ipv4Dst', 'ipFrag', 'ipProto', 'icmpv4Type'], {
@@ -195,7 +257,26 @@ export const PIPELINE: readonly TableRow[] = [
     next: [T.PUNT],
     actions: ['setField', 'output'],
   }),
-  row('PUNT', ['inPort'], { kinds: [KIND.BASE, KIND.HOST, KIND.ENDPOINT], next: [], actions: ['controller'] }),
+  row('FABRIC_OUT', ['ethType', 'ipFrag', 'ipProto', 'icmpv4Type', 'nwTtl'], {
+    kinds: [KIND.FABRIC],
+    next: [T.FABRIC_SEND, T.PUNT],
+    actions: ['setField', 'checkPktLarger'],
+  }),
+  row('FABRIC_SEND', ['ethType', 'reg6'], {
+    kinds: [KIND.FABRIC],
+    next: [T.PUNT],
+    actions: ['setField', 'move', 'decTtl', 'output'],
+  }),
+  row('FABRIC_IN', ['inPort', 'ethSrc', 'ethType', 'ipv4Src', 'ipv4Dst', 'ipFrag', 'ipProto', 'icmpv4Type', 'nwTtl'], {
+    kinds: [KIND.FABRIC, KIND.REMOTE, KIND.DENY, KIND.NEGATIVE],
+    next: [T.PUNT],
+    actions: ['setField', 'decTtl', 'output'],
+  }),
+  row('PUNT', ['inPort'], {
+    kinds: [KIND.BASE, KIND.HOST, KIND.FABRIC, KIND.ENDPOINT],
+    next: [],
+    actions: ['controller'],
+  }),
 ];
 
 /** What is wrong with a flow of ours, or undefined. */

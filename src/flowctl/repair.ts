@@ -104,9 +104,9 @@ export class Repair {
 
   private repairMeters(): void {
     const { inventory, datapath } = this.parts;
-    const { endpoints, host } = inventory;
+    const { endpoints } = inventory;
     const { writer } = this.connection;
-    if (host.hostPort !== undefined) this.meters.append(writer, this.xid, host.hostPort.portNo);
+    for (const portNo of inventory.ownPorts()) this.meters.append(writer, this.xid, portNo);
     endpoints.forEachOn(datapath.number, (slot) => this.meters.append(writer, this.xid, endpoints.portNoOf(slot)));
   }
 

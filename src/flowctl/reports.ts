@@ -4,7 +4,7 @@ import { counter, u32 } from '../openflow/reader';
 import type { DatapathState } from './datapath-state';
 import type { EndpointIndex } from './endpoint-index';
 import type { LiveRoute } from './model';
-import { BASE, KIND, ofKind, readCookieWords, VARIANT } from './pipeline';
+import { BASE, FABRIC_FLOW, KIND, ofKind, readCookieWords, VARIANT } from './pipeline';
 import type { RouteRules, RouteSlots } from './route-rules';
 import { OUTSIDE, TICK_MS, ticksOf } from './route-table';
 import type { Session } from './session';
@@ -29,11 +29,13 @@ export interface DropCounts {
   guarded: number;
   /** From endpoints to locators. */
   locators: number;
-  /** ICMP redirects and source quenches to or from the outside. */
+  /** ICMP redirects and source quenches to or from the outside, or another host. */
   icmp: number;
 }
 
-const REASONS: readonly (readonly [number, keyof DropCounts])[] = [
+type Reasons = readonly (readonly [number, keyof DropCounts])[];
+
+const BASE_REASONS: Reasons = [
   [BASE.TAGGED, 'tagged'],
   [BASE.ARP_REFUSED, 'arp'],
   [BASE.ARP_MISS, 'arp'],
@@ -48,16 +50,26 @@ const REASONS: readonly (readonly [number, keyof DropCounts])[] = [
   [BASE.ICMP_REDIRECT, 'icmp'],
   [BASE.ICMP_QUENCH, 'icmp'],
 ];
+/** Redirects and source quenches stand behind the three kinds of errors that pass: see ICMP_ERRORS. */
+const FABRIC_REASONS: Reasons = [FABRIC_FLOW.OUT_ICMP, FABRIC_FLOW.IN_ICMP].flatMap((first) => [
+  [first + 3, 'icmp'],
+  [first + 4, 'icmp'],
+]);
 
 /** Asks datapaths what their drop flows have counted. */
 export async function listDrops(sessions: readonly Session[]): Promise<DropCounts> {
   const counts: DropCounts = { tagged: 0, arp: 0, multicast: 0, spoofed: 0, guarded: 0, locators: 0, icmp: 0 };
-  const take = (buffer: Buffer, at: number) => {
+  const take = (reasons: Reasons) => (buffer: Buffer, at: number) => {
     const which = readCookieWords(u32(buffer, at + COOKIE), u32(buffer, at + COOKIE + 4))?.b ?? 0;
-    const reason = REASONS.find(([flow]) => (VARIANT | flow) === which)?.[1];
+    const reason = reasons.find(([flow]) => (VARIANT | flow) === which)?.[1];
     if (reason !== undefined) counts[reason] += counter(buffer, at + PACKETS);
   };
-  await Promise.all(sessions.map((session) => session.listFlows(ofKind(KIND.BASE), take)));
+  await Promise.all(
+    sessions.flatMap((session) => [
+      session.listFlows(ofKind(KIND.BASE), take(BASE_REASONS)),
+      session.listFlows(ofKind(KIND.FABRIC), take(FABRIC_REASONS)),
+    ]),
+  );
   return counts;
 }
 
@@ -79,6 +91,7 @@ export async function listRoutes(
   };
   await session.listFlows(ofKind(KIND.PAIR), take);
   await session.listFlows(ofKind(KIND.EGRESS), take);
+  await session.listFlows(ofKind(KIND.REMOTE), take);
   return routes;
 }
 

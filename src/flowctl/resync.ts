@@ -25,6 +25,9 @@ import { ENDPOINT_FLOWS } from './static-writer';
 
 type Append = () => void;
 
+/** Whose flows have a way to the controller. */
+const PORT_KINDS: readonly number[] = [KIND.ENDPOINT, KIND.HOST, KIND.FABRIC];
+
 /** What a datapath should have. */
 export interface Desired {
   readonly endpoints: EndpointIndex;
@@ -70,7 +73,7 @@ export class Resync {
     return this.surplus
       .map((flow) => readCookieWords(flow.cookieHigh, flow.cookieLow))
       .filter((cookie) => cookie !== undefined)
-      .filter(({ kind, b }) => (kind === KIND.ENDPOINT || kind === KIND.HOST) && b === (VARIANT | PORT_FLOW.PUNT))
+      .filter(({ kind, b }) => PORT_KINDS.includes(kind) && b === (VARIANT | PORT_FLOW.PUNT))
       .map(({ a }) => a)
       .filter((portNo) => !this.desired.flows.hasPort(portNo));
   }

@@ -2,21 +2,22 @@
 // timeout). Pure construction; the packet path uses templates that are made from these very functions.
 
 import type { Ipv4, Mac } from '../base/addresses';
-import { output, setField, type Action } from '../openflow/action';
+import { decTtl, output, setField, type Action } from '../openflow/action';
 import { OFPFF } from '../openflow/constants';
 import type { FlowMod } from '../openflow/flow-mod';
+import type { Match } from '../openflow/match';
 import { ETH_TYPE } from '../packet/protocol-numbers';
 import type { FlowHost } from './model';
-import { asPortNo, cookieOf, KIND, ofKind, PORT_FLOW, PRIORITY, TABLE, VARIANT } from './pipeline';
+import { asPortNo, cookieOf, KIND, ofKind, PORT_FLOW, PRIORITY, REGISTER, TABLE, VARIANT } from './pipeline';
 
-/** One end of a route. */
+/** One end of a route. Of one on another host, `portNo` is its place and `mac` that host's router MAC. */
 export interface RouteEnd {
   readonly portNo: number;
   readonly mac: Mac;
   readonly ip: Ipv4;
 }
 
-/** An endpoint that talks to the outside. */
+/** An endpoint that talks to the outside, or to another host. */
 export interface OutsideEnd extends RouteEnd {
   readonly locator: Ipv4;
 }
@@ -31,7 +32,7 @@ export interface RouteContext {
 export type HostPort = NonNullable<FlowHost['hostPort']>;
 
 function reactive(cookie: bigint, table: number) {
-  const priority = table === TABLE.ROUTE ? PRIORITY.ROUTE.ROUTE : PRIORITY.OUTSIDE.ROUTE;
+  const priority = table === TABLE.ROUTE ? PRIORITY.ROUTE.ROUTE : PRIORITY.OUTSIDE.ROUTE; // as in FABRIC_IN
   return { type: 'flowMod', command: 'add', table, priority, cookie } as const;
 }
 
@@ -93,6 +94,75 @@ export function inwardFlow(to: OutsideEnd, hostPort: HostPort, context: RouteCon
   };
 }
 
+/** Where the fabric port is. */
+export interface FabricContext extends RouteContext {
+  readonly fabricPortNo: number;
+}
+
+/** From an endpoint here to one on another host: its way from here on is that of all others. */
+export function remoteOutFlow(from: OutsideEnd, to: OutsideEnd, context: RouteContext): FlowMod {
+  return {
+    ...route(cookieOf(KIND.REMOTE, from.portNo, to.portNo), TABLE.ROUTE, context),
+    match: { inPort: asPortNo(from.portNo), ethType: ETH_TYPE.IPV4, ipv4Src: from.ip, ipv4Dst: to.ip },
+    actions: [
+      setField('ethDst', to.mac),
+      setField(REGISTER.FROM_LOCATOR, from.locator),
+      setField(REGISTER.TO_LOCATOR, to.locator),
+    ],
+    gotoTable: TABLE.FABRIC_OUT,
+  };
+}
+
+/** What a packet on that way becomes in the end. */
+export function remoteOutActions(from: OutsideEnd, to: OutsideEnd, context: FabricContext): Action[] {
+  return [
+    setField('ethSrc', context.routerMac),
+    setField('ethDst', to.mac),
+    setField('ipv4Src', from.locator),
+    setField('ipv4Dst', to.locator),
+    decTtl(),
+    output(asPortNo(context.fabricPortNo)),
+  ];
+}
+
+export function remoteInActions(from: OutsideEnd, to: OutsideEnd, context: RouteContext): Action[] {
+  return [
+    setField('ethSrc', context.routerMac),
+    setField('ethDst', to.mac),
+    setField('ipv4Src', from.ip),
+    setField('ipv4Dst', to.ip),
+    decTtl(),
+    output(asPortNo(to.portNo)),
+  ];
+}
+
+/** From an endpoint on another host, which speaks with that host's router MAC alone, to one here. */
+export function remoteInFlow(from: OutsideEnd, to: OutsideEnd, context: FabricContext): FlowMod {
+  return {
+    ...route(cookieOf(KIND.REMOTE, from.portNo, to.portNo), TABLE.FABRIC_IN, context),
+    match: fabricMatch(from, to, context.fabricPortNo),
+    actions: remoteInActions(from, to, context),
+  };
+}
+
+function fabricMatch(from: OutsideEnd, to: OutsideEnd, fabricPortNo: number): Match {
+  return {
+    inPort: asPortNo(fabricPortNo),
+    ethSrc: from.mac,
+    ethType: ETH_TYPE.IPV4,
+    ipv4Src: from.locator,
+    ipv4Dst: to.locator,
+  };
+}
+
+/** A pair that the policy refuses, where it comes in. */
+export function denyInFlow(from: OutsideEnd, to: OutsideEnd, fabricPortNo: number, seconds: number): FlowMod {
+  return {
+    ...drop(cookieOf(KIND.DENY, from.portNo, to.portNo), TABLE.FABRIC_IN, seconds),
+    match: fabricMatch(from, to, fabricPortNo),
+  };
+}
+
 function drop(cookie: bigint, table: number, hardTimeoutSeconds: number) {
   return { ...reactive(cookie, table), hardTimeoutSeconds };
 }
@@ -131,14 +201,22 @@ export function noWayInFlow(hostPortNo: number, locator: Ipv4, hardTimeoutSecond
   };
 }
 
-/** Takes the negative entries for an address away, in whatever tenant: the others ask again and get them anew. */
-export function forgetNobody(address: Ipv4, table: number): FlowMod {
+/** From the fabric to a locator that nobody has here. */
+export function nobodyHereFlow(fabricPortNo: number, locator: Ipv4, hardTimeoutSeconds: number): FlowMod {
+  return {
+    ...drop(negativeCookie(fabricPortNo), TABLE.FABRIC_IN, hardTimeoutSeconds),
+    match: { inPort: asPortNo(fabricPortNo), ethType: ETH_TYPE.IPV4, ipv4Dst: locator },
+  };
+}
+
+/** Takes the drops of a kind towards an address away, in whatever tenant: the others ask again and get them anew. */
+export function forgetDrops(kind: typeof KIND.NEGATIVE | typeof KIND.DENY, address: Ipv4, table: number): FlowMod {
   return {
     type: 'flowMod',
     command: 'delete',
     table,
     priority: 0,
     match: { ethType: ETH_TYPE.IPV4, ipv4Dst: address },
-    ...ofKind(KIND.NEGATIVE),
+    ...ofKind(kind),
   };
 }

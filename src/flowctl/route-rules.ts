@@ -3,7 +3,7 @@
 import type { MessageWriter } from '../openflow/message-writer';
 import { EndpointView, NO_SLOT } from './endpoint-index';
 import type { Inventory } from './inventory';
-import { KIND, type Cookie } from './pipeline';
+import { KIND, type Cookie, type Kind } from './pipeline';
 import { OUTSIDE } from './route-table';
 import type { RouteWriter } from './route-writer';
 
@@ -28,13 +28,21 @@ export class RouteRules {
   /** The ends that a route's cookie names on a datapath. Undefined for other flows, and where an end is gone. */
   routeOf(datapathNo: number, cookie: Cookie): RouteSlots | undefined {
     const { endpoints, host } = this.inventory;
-    if (cookie.kind !== KIND.PAIR && cookie.kind !== KIND.EGRESS) return undefined;
-    const hostPortNo = cookie.kind === KIND.EGRESS ? host.hostPort?.portNo : undefined;
-    const slotOf = (portNo: number) => (portNo === hostPortNo ? OUTSIDE : endpoints.slotOfPort(datapathNo, portNo));
+    const { kind } = cookie;
+    if (kind !== KIND.PAIR && kind !== KIND.EGRESS && kind !== KIND.REMOTE) return undefined;
+    const hostPortNo = kind === KIND.EGRESS ? host.hostPort?.portNo : undefined;
+    const slotOf = (place: number) => (place === hostPortNo ? OUTSIDE : endpoints.slotOfPlace(datapathNo, place));
     const from = slotOf(cookie.a);
     const to = slotOf(cookie.b);
     if (from === NO_SLOT || to === NO_SLOT) return undefined;
-    return (from === OUTSIDE || to === OUTSIDE) === (cookie.kind === KIND.EGRESS) ? { from, to } : undefined;
+    return this.kindOf(from, to) === kind ? { from, to } : undefined;
+  }
+
+  /** The kind of a route between two slots. */
+  private kindOf(from: number, to: number): Kind {
+    if (from === OUTSIDE || to === OUTSIDE) return KIND.EGRESS;
+    const { endpoints } = this.inventory;
+    return endpoints.isElsewhere(from) || endpoints.isElsewhere(to) ? KIND.REMOTE : KIND.PAIR;
   }
 
   /** Is the route one that could be made now? */
@@ -42,6 +50,7 @@ export class RouteRules {
     const { endpoints, policy } = this.inventory;
     if (from === OUTSIDE || to === OUTSIDE) return this.hasWayOutside(from === OUTSIDE ? to : from);
     if (endpoints.tenantOf(from) !== endpoints.tenantOf(to)) return false;
+    if (this.kindOf(from, to) === KIND.REMOTE && !this.routeWriter.hasFabric) return false;
     return (
       policy.allows(this.source.at(from), this.destination.at(to)) ||
       policy.allows(this.source.at(to), this.destination.at(from))

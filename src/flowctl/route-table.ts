@@ -84,14 +84,15 @@ export class RouteTable {
     return true;
   }
 
-  /** Forgets every route from and to a slot. */
-  deleteSlot(slot: number): void {
-    if (slot !== OUTSIDE && this.countOf(slot) === 0) return;
+  /** Forgets every route from and to a slot. True where there was one. */
+  deleteSlot(slot: number): boolean {
+    if (slot !== OUTSIDE && this.countOf(slot) === 0) return false;
     const gone: number[] = [];
     this.entries.forEach((low, high) => {
       if (low === slot || high === slot) gone.push(low, high);
     });
     for (let i = 0; i < gone.length; i += 2) this.forget(gone[i]!, gone[i + 1]!);
+    return gone.length > 0;
   }
 
   /** Calls back with every direction. The table must not change meanwhile. */

@@ -2,7 +2,6 @@
 // templates that are made from the functions of route-flows.ts once for each host port and timeout, so what the text
 // tests show is what leaves.
 
-import type { Ipv4, Mac } from '../base/addresses';
 import { output } from '../openflow/action';
 import { OFPP } from '../openflow/constants';
 import { encodeFlowMod } from '../openflow/flow-mod';
@@ -21,19 +20,10 @@ import {
   pairActions,
   pairFlow,
   type HostPort,
-  type OutsideEnd,
   type RouteContext,
 } from './route-flows';
-
-/** The xid of everything that the packet path sends: nobody waits for an answer, an error is counted. */
-export const PACKET_PATH_XID = 1;
-
-const NO_DATA = Buffer.alloc(0);
-
-function end(values: { port?: number; ip?: number; mac?: number; locator?: number }): OutsideEnd {
-  const { port = 0, ip = 0, mac = 0, locator = 0 } = values;
-  return { portNo: port, ip: ip as Ipv4, mac: mac as Mac, locator: locator as Ipv4 };
-}
+import { RemoteWriter } from './remote-writer';
+import { end, NO_DATA, PACKET_PATH_XID } from './route-templates';
 
 // Ports have 16 bits in the 32 of OpenFlow 1.4.
 function compilePair(context: RouteContext) {
@@ -112,17 +102,26 @@ function compileOutside(host: FlowHost, context: RouteContext) {
 export class RouteWriter {
   private pair: ReturnType<typeof compilePair> | undefined;
   private outside: ReturnType<typeof compileOutside>;
+  private readonly remote: RemoteWriter;
 
   constructor(
     private readonly endpoints: EndpointIndex,
     private readonly idleTimeoutSeconds: number,
-  ) {}
+  ) {
+    this.remote = new RemoteWriter(endpoints);
+  }
 
   /** Compiles the templates for a host: some hundred microseconds. Before it, nothing is appended. */
   setHost(host: FlowHost): void {
     const context = { routerMac: host.routerMac, idleTimeoutSeconds: this.idleTimeoutSeconds };
     this.pair = compilePair(context);
     this.outside = compileOutside(host, context);
+    this.remote.setHost(host, this.idleTimeoutSeconds);
+  }
+
+  /** Is there a fabric port, and so a way to other hosts? */
+  get hasFabric(): boolean {
+    return this.remote.hasFabric;
   }
 
   /** Is there a host port, and so a way outside? */
@@ -130,9 +129,13 @@ export class RouteWriter {
     return this.outside !== undefined;
   }
 
-  /** Both directions between two endpoints. */
+  /** Both directions between two endpoints, of which one may be on another host; the way back first. */
   pairFlows(writer: MessageWriter, from: number, to: number): void {
     const { endpoints } = this;
+    if (endpoints.isElsewhere(from) || endpoints.isElsewhere(to)) {
+      this.pairFlow(writer, to, from);
+      return this.pairFlow(writer, from, to);
+    }
     const both = this.pair?.both;
     if (both === undefined) return;
     const at = both.append(writer);
@@ -148,6 +151,8 @@ export class RouteWriter {
   /** One direction. */
   pairFlow(writer: MessageWriter, from: number, to: number): void {
     const { endpoints } = this;
+    if (endpoints.isElsewhere(to)) return this.remote.outFlow(writer, from, to);
+    if (endpoints.isElsewhere(from)) return this.remote.inFlow(writer, from, to);
     const flow = this.pair?.flow;
     if (flow === undefined) return;
     const at = flow.append(writer);
@@ -162,6 +167,8 @@ export class RouteWriter {
   /** The packet that asked for the route, on its way: the route's own actions. */
   pairPacket(writer: MessageWriter, from: number, to: number, frame: PacketView): void {
     const { endpoints } = this;
+    if (endpoints.isElsewhere(to)) return this.remote.outPacket(writer, from, to, frame);
+    if (endpoints.isElsewhere(from)) return this.remote.inPacket(writer, from, to, frame);
     const packet = this.pair?.packet;
     if (packet === undefined) return;
     const at = packet.appendWith(writer, frame.buffer, frame.offset, frame.length);

@@ -26,7 +26,7 @@ import { PendingRequests } from './pending-requests';
 import { readCookieWords } from './pipeline';
 import { Repair, type RepairParts } from './repair';
 import { ticksOf } from './route-table';
-import { PACKET_PATH_XID } from './route-writer';
+import { PACKET_PATH_XID } from './route-templates';
 
 /** Unsent bytes over which packet-outs, and then whole packet-ins, are given up. Flow mods always go out. */
 const CONGESTED_BYTES = 1024 * 1024;

@@ -1,10 +1,9 @@
-// Packets that the controller makes or rewrites itself: ICMP unreachable, errors whose quoted packet has to be translated
-// too, and later fragments where the datapath cannot. All come through a port's meter, so their rate is bounded.
+// Packets to and from the outside that the controller rewrites itself, errors whose quoted packet has to be translated too
+// and later fragments where the datapath cannot, and ICMP unreachable. All come through a port's meter, so their rate is
+// bounded.
 
 import type { Mac } from '../base/addresses';
-import { setMac } from '../packet/bytes';
 import { buildIcmpError, unreachable } from '../packet/icmp-build';
-import { readQuote, rewriteQuote } from '../packet/icmp-quote';
 import { rewriteAddresses, type Addresses } from '../packet/ipv4-rewrite';
 import type { PacketView } from '../packet/packet-view';
 import type { FlowCounters } from './counters';
@@ -12,9 +11,7 @@ import { maySendPacket, type Turn } from './datapath-state';
 import type { Inventory } from './inventory';
 import { PUNT_REASON } from './pipeline';
 import type { RouteWriter } from './route-writer';
-
-/** What the addresses of a quoted packet become; undefined where the error is a lie and goes nowhere. */
-type QuoteRule = (quote: Addresses) => Addresses | undefined;
+import { deliver, translateError, type QuoteRule } from './translation';
 
 export class SlowPath {
   constructor(
@@ -63,22 +60,16 @@ export class SlowPath {
       this.counters.fragmentsRewritten += 1;
       return true;
     }
-    const quote = reason === PUNT_REASON.ICMP_ERROR ? readQuote(packet) : undefined;
-    const inner = quote && rule({ src: quote.ipSrc, dst: quote.ipDst });
-    if (quote === undefined || inner === undefined) {
+    if (reason !== PUNT_REASON.ICMP_ERROR || !translateError(packet, outer, rule)) {
       this.counters.malformed += 1;
       return false;
     }
-    rewriteQuote(packet, quote, inner);
-    rewriteAddresses(packet, outer);
     this.counters.icmpErrorsRewritten += 1;
     return true;
   }
 
   private forward(packet: PacketView, to: { mac: Mac; portNo: number }, turn: Turn): void {
     if (!maySendPacket(turn, this.counters)) return;
-    setMac(packet.buffer, packet.offset, to.mac);
-    setMac(packet.buffer, packet.offset + 6, this.inventory.host.routerMac);
-    this.routeWriter.plainPacket(turn.writer, to.portNo, packet);
+    deliver(this.routeWriter, turn.writer, packet, to, this.inventory.host.routerMac);
   }
 }

@@ -1,6 +1,7 @@
 // What to send when a thing comes or goes while the datapath is connected. Additions and removals are appended whole, so
 // that they reach the datapath in one write and nothing comes between their messages.
 
+import type { Ipv4 } from '../base/addresses';
 import { encodeFlowMod, type FlowMod } from '../openflow/flow-mod';
 import { OFPTT_ALL } from '../openflow/constants';
 import { formatFlow } from '../openflow/flow-text';
@@ -9,8 +10,8 @@ import { encodeMeterMod } from '../openflow/meter';
 import type { EndpointIndex } from './endpoint-index';
 import { appendFreshMeter, meterOf } from './meter-plan';
 import type { FlowSettings } from './model';
-import { fromPort, KIND, ofKind, TABLE, toPort, type Kind } from './pipeline';
-import { forgetNobody } from './route-flows';
+import { fromPlace, KIND, ofKind, TABLE, toPlace, type Kind } from './pipeline';
+import { forgetDrops } from './route-flows';
 import { ENDPOINT_FLOWS, type StaticWriter } from './static-writer';
 
 /** Appends an endpoint's meter and flows, and takes away what said that its addresses are nobody's. */
@@ -23,15 +24,29 @@ export function appendEndpoint(
   const { endpoints, staticWriter, settings } = tools;
   appendFreshMeter(writer, xid, endpoints.portNoOf(slot), settings);
   for (const which of ENDPOINT_FLOWS) staticWriter.endpointFlow(writer, xid, slot, which);
-  encodeFlowMod(writer, xid, forgetNobody(endpoints.ipOf(slot), TABLE.ROUTE));
-  encodeFlowMod(writer, xid, forgetNobody(endpoints.locatorOf(slot), TABLE.OUTSIDE));
+  encodeFlowMod(writer, xid, forgetDrops(KIND.NEGATIVE, endpoints.ipOf(slot), TABLE.ROUTE));
+  encodeFlowMod(writer, xid, forgetDrops(KIND.NEGATIVE, endpoints.locatorOf(slot), TABLE.OUTSIDE));
+  encodeFlowMod(writer, xid, forgetDrops(KIND.NEGATIVE, endpoints.locatorOf(slot), TABLE.FABRIC_IN));
 }
 
 /** Appends the end of everything that has to do with a port: its flows, its routes both ways, its meter. */
 export function appendPortRemoval(writer: MessageWriter, xid: number, portNo: number, settings: FlowSettings): void {
-  encodeFlowMod(writer, xid, deletion(fromPort(portNo)));
-  encodeFlowMod(writer, xid, deletion(toPort(portNo)));
+  appendPlaceRemoval(writer, xid, portNo);
   encodeMeterMod(writer, xid, meterOf(portNo, 'delete', settings));
+}
+
+/** Appends the end of every flow from and to a place. */
+export function appendPlaceRemoval(writer: MessageWriter, xid: number, place: number): void {
+  encodeFlowMod(writer, xid, deletion(fromPlace(place)));
+  encodeFlowMod(writer, xid, deletion(toPlace(place)));
+}
+
+/** Appends the end of the drops towards an address and its locator: somebody new has them. */
+export function appendForgetDrops(writer: MessageWriter, xid: number, address: Ipv4, locator: Ipv4): void {
+  for (const kind of [KIND.NEGATIVE, KIND.DENY]) {
+    encodeFlowMod(writer, xid, forgetDrops(kind, address, TABLE.ROUTE));
+    encodeFlowMod(writer, xid, forgetDrops(kind, locator, TABLE.FABRIC_IN));
+  }
 }
 
 /** Appends the end of every flow of a kind. */

@@ -2,13 +2,26 @@
 // construction of what `ovs-ofctl` would be told; nothing is sent here. Whether one is there costs no traffic anything.
 
 import type { Cidr, Ipv4, Mac } from '../base/addresses';
-import { maskOf } from '../base/addresses';
-import { controller, move, output, setField, whole, type Action } from '../openflow/action';
+import { move, output, setField, whole, type Action } from '../openflow/action';
 import { OFPP } from '../openflow/constants';
 import type { FlowMod } from '../openflow/flow-mod';
 import type { Masked, Match } from '../openflow/match';
-import { NX_IP_FRAG } from '../openflow/oxm';
 import { ETH_TYPE, ICMP, IP_PROTO } from '../packet/protocol-numbers';
+import {
+  DROP,
+  flow,
+  FRAGMENTS,
+  icmpErrorMatch,
+  ICMP_ERRORS,
+  ipv4Match,
+  LATER,
+  NOT_LATER,
+  punt,
+  puntFlow,
+  type FlowRest,
+  type Way,
+  GROUP,
+} from './flow-parts';
 import type { FlowHost, FlowNetwork } from './model';
 import {
   asPortNo,
@@ -22,15 +35,11 @@ import {
   PUNT_REASON,
   REGISTER,
   TABLE,
-  USERDATA,
   VARIANT,
 } from './pipeline';
 
 /** TTL of what the gateway says. */
 const GATEWAY_TTL = 64;
-
-const LATER: Masked<number> = { value: NX_IP_FRAG.LATER, mask: NX_IP_FRAG.LATER };
-const NOT_LATER: Masked<number> = { value: 0, mask: NX_IP_FRAG.LATER };
 
 /** An endpoint as its flows need it. */
 export interface EndpointRow {
@@ -41,31 +50,12 @@ export interface EndpointRow {
   readonly networkKey: number;
 }
 
-type Way = Pick<FlowMod, 'actions' | 'gotoTable' | 'meter'>;
-
-/** What a flow does with its packets. No way is a drop. */
-const DROP: Way = {};
-
-function flow(cookie: bigint, table: number, priority: number, rest: { match: Match } & Way): FlowMod {
-  return { type: 'flowMod', command: 'add', table, priority, cookie, ...rest };
-}
-
-/** An exact address, or a prefix. */
-export function ipv4Match(cidr: Cidr) {
-  if (cidr.prefix === 32) return cidr.base;
-  return { value: cidr.base, mask: maskOf(cidr.prefix) as Ipv4 };
-}
-
-function punt(reason: number): Way {
-  return { actions: [setField(REGISTER.PUNT_REASON, reason)], gotoTable: TABLE.PUNT };
-}
-
 /** The pipeline's own flows: what holds for every packet, whatever is attached. */
 export function baseFlows(host: FlowHost): FlowMod[] {
   return [...classifyBase(), arpAnswer(host.routerMac), ...routeBase(host), ...outsideBase(host), puntMiss()];
 }
 
-function base(which: number, table: number, priority: number, rest: { match: Match } & Way): FlowMod {
+function base(which: number, table: number, priority: number, rest: FlowRest): FlowMod {
   return flow(cookieOf(KIND.BASE, 0, VARIANT | which), table, priority, rest);
 }
 
@@ -73,11 +63,10 @@ function classifyBase(): FlowMod[] {
   const { TAGGED, ARP_REFUSED, MULTICAST, MISS } = PRIORITY.CLASSIFY;
   // Bit 12 of OXM_OF_VLAN_VID says that there is a tag, whichever: 802.1Q, 802.1ad or a priority tag.
   const tagged = { vlanVid: { value: 0x1000, mask: 0x1000 } };
-  const groupBit = 0x0100_0000_0000 as Mac;
   return [
     base(BASE.TAGGED, TABLE.CLASSIFY, TAGGED, { match: tagged }),
     base(BASE.ARP_REFUSED, TABLE.CLASSIFY, ARP_REFUSED, { match: { ethType: ETH_TYPE.ARP }, ...DROP }),
-    base(BASE.MULTICAST, TABLE.CLASSIFY, MULTICAST, { match: { ethDst: { value: groupBit, mask: groupBit } } }),
+    base(BASE.MULTICAST, TABLE.CLASSIFY, MULTICAST, { match: { ethDst: GROUP } }),
     base(BASE.SPOOFED, TABLE.CLASSIFY, MISS, { match: {} }),
   ];
 }
@@ -124,30 +113,17 @@ function routeBase(host: FlowHost): FlowMod[] {
   ];
 }
 
-/** ICMP between endpoints and the outside that is more than a packet like others. */
-const ICMP_OUTSIDE: readonly (readonly [number, number, Way])[] = [
-  [BASE.ICMP_UNREACHABLE, ICMP.DESTINATION_UNREACHABLE, punt(PUNT_REASON.ICMP_ERROR)],
-  [BASE.ICMP_TIME_EXCEEDED, ICMP.TIME_EXCEEDED, punt(PUNT_REASON.ICMP_ERROR)],
-  [BASE.ICMP_PARAMETER, ICMP.PARAMETER_PROBLEM, punt(PUNT_REASON.ICMP_ERROR)],
-  [BASE.ICMP_REDIRECT, ICMP.REDIRECT, DROP],
-  [BASE.ICMP_QUENCH, ICMP.SOURCE_QUENCH, DROP],
-];
-
 function outsideBase(host: FlowHost): FlowMod[] {
   const { OUTSIDE } = PRIORITY;
-  const icmp = ICMP_OUTSIDE.map(([which, icmpv4Type, way]) =>
-    base(which, TABLE.OUTSIDE, OUTSIDE.ICMP, {
-      match: { ethType: ETH_TYPE.IPV4, ipFrag: NOT_LATER, ipProto: IP_PROTO.ICMP, icmpv4Type },
-      ...way,
+  const icmp = ICMP_ERRORS.map(([type, isWanted], i) =>
+    base(BASE.ICMP_UNREACHABLE + i, TABLE.OUTSIDE, OUTSIDE.ICMP, {
+      match: icmpErrorMatch(type),
+      ...(isWanted ? punt(PUNT_REASON.ICMP_ERROR) : DROP),
     }),
   );
-  // The userspace datapath updates a TCP or UDP checksum where a later fragment has data. ICMP has no pseudo-header.
-  const later = (which: number, ipProto: number) =>
-    base(which, TABLE.OUTSIDE, OUTSIDE.FRAGMENT, {
-      match: { ethType: ETH_TYPE.IPV4, ipFrag: LATER, ipProto },
-      ...punt(PUNT_REASON.FRAGMENT),
-    });
-  const fragments = [later(BASE.FRAGMENT_TCP, IP_PROTO.TCP), later(BASE.FRAGMENT_UDP, IP_PROTO.UDP)];
+  const fragments = FRAGMENTS.map((match, i) =>
+    base(BASE.FRAGMENT_TCP + i, TABLE.OUTSIDE, OUTSIDE.FRAGMENT, { match, ...punt(PUNT_REASON.FRAGMENT) }),
+  );
   const miss = base(BASE.OUTSIDE_MISS, TABLE.OUTSIDE, OUTSIDE.MISS, { match: {}, ...punt(PUNT_REASON.OUTSIDE) });
   return [...icmp, ...(host.kernelDatapath ? [] : fragments), miss];
 }
@@ -163,7 +139,7 @@ export function hostFlows(host: FlowHost): FlowMod[] {
   const inPort = asPortNo(portNo);
   const { IP, ARP_SELF, ARP, PUNT } = PORT_FLOW;
   const locators = ipv4Match(host.locatorRange);
-  const of = (which: number, priority: number, rest: { match: Match } & Way) =>
+  const of = (which: number, priority: number, rest: FlowRest) =>
     flow(cookieOf(KIND.HOST, portNo, VARIANT | which), TABLE.CLASSIFY, priority, rest);
   return [
     of(IP, PRIORITY.CLASSIFY.IP, {
@@ -186,7 +162,7 @@ export function endpointFlows(endpoint: EndpointRow, routerMac: Mac): FlowMod[] 
   const { portNo, mac, ip } = endpoint;
   const inPort = asPortNo(portNo);
   const { IP, ARP_SELF, ARP, PUNT } = PORT_FLOW;
-  const of = (which: number, priority: number, rest: { match: Match } & Way) =>
+  const of = (which: number, priority: number, rest: FlowRest) =>
     flow(cookieOf(KIND.ENDPOINT, portNo, VARIANT | which), TABLE.CLASSIFY, priority, rest);
   return [
     of(IP, PRIORITY.CLASSIFY.IP, {
@@ -201,15 +177,6 @@ export function endpointFlows(endpoint: EndpointRow, routerMac: Mac): FlowMod[] 
     }),
     puntFlow(cookieOf(KIND.ENDPOINT, portNo, VARIANT | PUNT), portNo),
   ];
-}
-
-/** The only way to the controller: through the port's own meter, whose id is the port's number. */
-function puntFlow(cookie: bigint, portNo: number): FlowMod {
-  return flow(cookie, TABLE.PUNT, PRIORITY.PUNT.PORT, {
-    match: { inPort: asPortNo(portNo) },
-    meter: portNo,
-    actions: [controller({ userdata: USERDATA })],
-  });
 }
 
 /** A network's gateway answers ping in the datapath, and its pools never leave through the host. */

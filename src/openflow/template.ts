@@ -4,8 +4,8 @@
 
 import { MessageWriter } from './message-writer';
 
-/** Width of a place in bytes. A cookie is two places of 4. */
-export type PlaceWidth = 1 | 2 | 4 | 6;
+/** Width of a place in bytes. */
+export type PlaceWidth = 1 | 2 | 3 | 4 | 6;
 
 /**
  * One value of a template: where it stands, counted from the start of the template's bytes. Each width is a class of its
@@ -39,6 +39,13 @@ class Place16 extends Place {
   }
 }
 
+class Place24 extends Place {
+  put({ bytes }: MessageWriter, at: number, value: number): void {
+    storeU24(bytes, at + this.first, value);
+    if (this.others !== undefined) for (const other of this.others) storeU24(bytes, at + other, value);
+  }
+}
+
 class Place32 extends Place {
   put({ bytes }: MessageWriter, at: number, value: number): void {
     storeU32(bytes, at + this.first, value);
@@ -53,11 +60,17 @@ class Place48 extends Place {
   }
 }
 
-const PLACES = { 1: Place8, 2: Place16, 4: Place32, 6: Place48 } as const;
+const PLACES = { 1: Place8, 2: Place16, 3: Place24, 4: Place32, 6: Place48 } as const;
 
 function storeU16(bytes: Buffer, offset: number, value: number): void {
   bytes[offset] = value >>> 8;
   bytes[offset + 1] = value;
+}
+
+function storeU24(bytes: Buffer, offset: number, value: number): void {
+  bytes[offset] = value >>> 16;
+  bytes[offset + 1] = value >>> 8;
+  bytes[offset + 2] = value;
 }
 
 function storeU32(bytes: Buffer, offset: number, value: number): void {

@@ -3,10 +3,11 @@
 
 import type { Ipv4 } from '../base/addresses';
 import { setU16, setU32, u16, u32 } from './bytes';
-import { updateChecksum32 } from './checksum';
+import { updateChecksum16, updateChecksum32 } from './checksum';
 import type { PacketView } from './packet-view';
 import { IP_PROTO } from './protocol-numbers';
 
+const TTL_AND_PROTO = 8;
 const SRC = 12;
 const DST = 16;
 const IP_CHECKSUM = 10;
@@ -54,4 +55,14 @@ export function rewriteAddresses(view: PacketView, after: Addresses): void {
   storeAddresses(buffer, l3Offset, after);
   view.ipSrc = after.src;
   view.ipDst = after.dst;
+}
+
+/** One hop further: the packet in `view` (parse 'ok', IPv4, a TTL over 0) has one less to go; the view sees it. */
+export function decrementTtl(view: PacketView): void {
+  const { buffer, l3Offset } = view;
+  const before = u16(buffer, l3Offset + TTL_AND_PROTO);
+  setU16(buffer, l3Offset + TTL_AND_PROTO, before - 0x100);
+  const checksum = updateChecksum16(u16(buffer, l3Offset + IP_CHECKSUM), before, before - 0x100);
+  setU16(buffer, l3Offset + IP_CHECKSUM, checksum);
+  view.ipTtl -= 1;
 }

@@ -16,7 +16,7 @@ import {
   type FlowNetwork,
 } from '../../src/flowctl/model';
 import { PacketPath } from '../../src/flowctl/packet-path';
-import { checkFlow, KIND, OURS, readCookie } from '../../src/flowctl/pipeline';
+import { checkFlow, KIND, OURS, readCookie, TABLE, USERDATA } from '../../src/flowctl/pipeline';
 import { Resync } from '../../src/flowctl/resync';
 import { RouteRules } from '../../src/flowctl/route-rules';
 import { OUTSIDE } from '../../src/flowctl/route-table';
@@ -466,11 +466,11 @@ test('what comes in a packet-in may be any bytes', () => {
       encodeMessage(writer, 0, {
         type: 'packetIn2',
         reason: 1,
-        tableId: 4,
+        tableId: TABLE.PUNT,
         cookie: 0n,
         fullLength: packet.length,
         fields: { inPort: 1 as never, reg0: 7, reg1: 1, reg2: reason },
-        userdata: Buffer.from([0xda, 1]),
+        userdata: USERDATA,
         data: packet,
       });
       world.fake.sent.length = 0;

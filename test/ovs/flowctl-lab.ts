@@ -1,5 +1,5 @@
 // A controller and a private Open vSwitch with dummy ports: frames are put in by hand and captured where they leave. Ports
-// 1 to 4 are endpoints' (red, red, blue tenant with the same addresses as red, red but of another network), 10 the host's.
+// 1 to 4 are endpoints' (red, red, blue tenant with the same addresses as red, red but of another network), 10 the host's, 11 the fabric's.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,6 +15,10 @@ import { startOvs, type Ovs } from './ovs';
 export const ROUTER_MAC = parseMac('02:da:00:00:00:fe');
 export const HOST_MAC = parseMac('02:da:00:00:00:10');
 export const HOST_PORT = 10;
+export const FABRIC_PORT = 11;
+/** What the fabric takes, in bytes of IPv4. */
+export const FABRIC_MTU = 1000;
+export const SERVER_ADDRESS = parseIpv4('192.0.2.1');
 export const HOST_ADDRESS = parseIpv4('100.64.0.1');
 export const OUTSIDE = parseIpv4('198.51.100.7');
 
@@ -22,6 +26,7 @@ export const host: FlowHost = {
   routerMac: ROUTER_MAC,
   hostPort: { portNo: HOST_PORT, mac: HOST_MAC },
   hostAddress: HOST_ADDRESS,
+  fabric: { portNo: FABRIC_PORT, serverAddress: SERVER_ADDRESS, mtu: FABRIC_MTU, isNarrow: true },
   locatorRange: parseCidr('100.64.0.0/10'),
   kernelDatapath: false,
 };
@@ -54,7 +59,23 @@ export const blue = endpoint(3, 2, '10.1.0.3');
 export const other = endpoint(4, 3, '10.2.0.2');
 export const internal = endpoint(5, 4, '10.3.0.2');
 export const endpoints = [one, two, blue, other, internal];
-const PORTS = [...endpoints.map(({ location }) => location.portNo), 6, HOST_PORT];
+const PORTS = [...endpoints.map(({ location }) => location.portNo), 6, HOST_PORT, FABRIC_PORT];
+
+/** Another host of the site, and what it sends from: the red tenant's, and somebody else's. */
+export const PEER = {
+  routerMac: parseMac('02:da:00:00:01:fe'),
+  locator: parseIpv4('100.64.1.1'),
+  address: parseIpv4('192.0.2.2'),
+};
+function remote(n: number, networkKey: number, ip: string): FlowEndpoint {
+  const locator = (PEER.locator + n) as Ipv4;
+  const mac = parseMac(`02:00:00:00:01:0${n}`);
+  const location = { kind: 'remote', routerMac: PEER.routerMac } as const;
+  return { id: `far${n}`, networkKey, mac, ip: parseIpv4(ip), locator, location };
+}
+export const far = remote(1, 1, '10.1.0.20');
+export const farBlue = remote(2, 2, '10.1.0.20');
+export const farOther = remote(3, 3, '10.2.0.20');
 
 /** A UDP payload that tells frames apart. */
 export function udp(text: string): { proto: number; payload: Buffer } {

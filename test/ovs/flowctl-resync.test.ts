@@ -142,7 +142,7 @@ test('a refused endpoint is told so and leaves nothing', async () => {
   // OVS numbers meters up to 262,144 in user space, but a full table is a refusal that it can be brought to.
   await lab.ovs.vsctl(
     ...['--', '--id=@t', 'create', 'Flow_Table', 'flow_limit=0', 'overflow_policy=refuse'],
-    ...['--', 'set', 'bridge', 'br0', 'flow_tables:4=@t'],
+    ...['--', 'set', 'bridge', 'br0', 'flow_tables:7=@t'],
   );
   const extra = { ...two, id: 'extra', ip: parseIpv4('10.1.0.50'), locator: parseIpv4('100.64.0.50') };
   const at = { ...extra, location: { kind: 'local', portNo: 6 } } as const;

@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import { fabricFlows } from '../../src/flowctl/fabric-flows';
 import type { FlowHost, FlowNetwork } from '../../src/flowctl/model';
-import { denyFlow, inwardFlow, nobodyFlow, outwardFlow, pairFlow } from '../../src/flowctl/route-flows';
+import * as routes from '../../src/flowctl/route-flows';
 import { baseFlows, endpointFlows, hostFlows, networkFlows } from '../../src/flowctl/static-flows';
 import { formatFlow } from '../../src/openflow/flow-text';
 
@@ -12,6 +13,7 @@ const host: FlowHost = {
   routerMac: parseMac('02:da:00:00:00:fe'),
   hostPort,
   hostAddress: parseIpv4('100.64.0.1'),
+  fabric: { portNo: 11, serverAddress: parseIpv4('192.0.2.1'), mtu: 1400, isNarrow: true },
   locatorRange: parseCidr('100.64.0.0/10'),
   kernelDatapath: false,
 };
@@ -31,22 +33,34 @@ const end = (portNo: number, ip: string) => ({
   locator: parseIpv4(`100.64.0.${portNo + 1}`),
 });
 const [one, two, three] = [end(1, '10.1.0.2'), end(2, '10.1.0.3'), end(3, '10.2.0.2')];
+/** On another host. */
+const far = {
+  portNo: 0x400102,
+  mac: parseMac('02:da:00:00:01:fe'),
+  ip: parseIpv4('10.1.0.4'),
+  locator: parseIpv4('100.64.1.2'),
+};
 const { routerMac } = host;
-const context = { routerMac, idleTimeoutSeconds: 60 };
+const context = { routerMac, idleTimeoutSeconds: 60, fabricPortNo: 11 };
 
 test('docs/pipeline.md shows what the code builds', () => {
   const built = [
     ...baseFlows(host),
     ...hostFlows(host),
+    ...fabricFlows(host),
     ...networkFlows(network, routerMac),
     ...networkFlows(otherPool, routerMac),
     ...endpointFlows({ ...one, tenant: 7, networkKey: 9 }, routerMac),
-    pairFlow(one, two, context),
-    pairFlow(two, one, context),
-    outwardFlow(one, hostPort, context),
-    inwardFlow(one, hostPort, context),
-    denyFlow(one, three, 30),
-    nobodyFlow(one, parseIpv4('10.1.0.99'), 1),
+    routes.pairFlow(one, two, context),
+    routes.pairFlow(two, one, context),
+    routes.outwardFlow(one, hostPort, context),
+    routes.inwardFlow(one, hostPort, context),
+    routes.denyFlow(one, three, 30),
+    routes.nobodyFlow(one, parseIpv4('10.1.0.99'), 1),
+    routes.remoteOutFlow(one, far, context),
+    routes.remoteInFlow(far, one, context),
+    routes.denyInFlow(far, two, 11, 30),
+    routes.nobodyHereFlow(11, parseIpv4('100.64.0.99'), 1),
   ].map((flow) => formatFlow({ ...flow, cookie: 0n }));
   const text = readFileSync(join(__dirname, '../../docs/pipeline.md'), 'utf8');
   const shown = text.split('\n').filter((line) => line.includes(' actions='));

@@ -1,7 +1,8 @@
 // Every flow that the controller builds, as `ovs-ofctl` would print it, and each held against the declared pipeline.
 import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import { fabricFlows } from '../../src/flowctl/fabric-flows';
 import type { FlowHost, FlowNetwork } from '../../src/flowctl/model';
-import { checkFlow, fromPort, OURS, readCookie, readNetwork, toPort } from '../../src/flowctl/pipeline';
+import { checkFlow, fromPlace, OURS, readCookie, readNetwork, toPlace } from '../../src/flowctl/pipeline';
 import * as routes from '../../src/flowctl/route-flows';
 import { baseFlows, endpointFlows, hostFlows, networkFlows } from '../../src/flowctl/static-flows';
 import type { FlowMod } from '../../src/openflow/flow-mod';
@@ -11,6 +12,7 @@ const host: FlowHost = {
   routerMac: parseMac('02:da:00:00:00:fe'),
   hostPort: { portNo: 10, mac: parseMac('02:da:00:00:00:10') },
   hostAddress: parseIpv4('100.64.0.1'),
+  fabric: { portNo: 11, serverAddress: parseIpv4('192.0.2.1'), mtu: 1400, isNarrow: true },
   locatorRange: parseCidr('100.64.0.0/10'),
   kernelDatapath: false,
 };
@@ -26,6 +28,14 @@ const endpoint = { portNo: 1, mac: parseMac('02:00:00:00:00:01'), ip: parseIpv4(
 const from = { ...endpoint, locator: parseIpv4('100.64.0.5') };
 const to = { portNo: 2, mac: parseMac('02:00:00:00:00:02'), ip: parseIpv4('10.1.0.3') };
 const context = { routerMac: host.routerMac, idleTimeoutSeconds: 60 };
+/** On another host: its place is its locator's number in the range, its MAC that host's router MAC. */
+const far = {
+  portNo: 0x400102,
+  mac: parseMac('02:da:00:00:01:fe'),
+  ip: parseIpv4('10.1.0.4'),
+  locator: parseIpv4('100.64.1.2'),
+};
+const fabric = { ...context, fabricPortNo: 11 };
 const { hostPort } = host as { hostPort: routes.HostPort };
 
 const lines = (flows: readonly FlowMod[]) => flows.map(formatFlow).map((line) => line.replace(/^cookie=\w+, /, ''));
@@ -38,6 +48,10 @@ const REACTIVE = [
   routes.nobodyFlow(from, parseIpv4('10.1.0.99'), 1),
   routes.noWayOutFlow(from, 1),
   routes.noWayInFlow(10, parseIpv4('100.64.0.99'), 1),
+  routes.remoteOutFlow(from, far, fabric),
+  routes.remoteInFlow(far, from, fabric),
+  routes.denyInFlow(far, from, 11, 30),
+  routes.nobodyHereFlow(11, parseIpv4('100.64.0.99'), 1),
 ];
 
 test('the pipeline of a userspace datapath', () => {
@@ -58,15 +72,15 @@ test('the pipeline of a userspace datapath', () => {
     'table=2, priority=400,ip,nw_dst=100.64.0.1 actions=goto_table:3',
     'table=2, priority=300,ip,nw_dst=100.64.0.0/10 actions=drop',
     'table=2, priority=0 actions=goto_table:3',
-    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=3 actions=set_field:0x3->reg2,goto_table:4',
-    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=11 actions=set_field:0x3->reg2,goto_table:4',
-    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=12 actions=set_field:0x3->reg2,goto_table:4',
+    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=3 actions=set_field:0x3->reg2,goto_table:7',
+    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=11 actions=set_field:0x3->reg2,goto_table:7',
+    'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=12 actions=set_field:0x3->reg2,goto_table:7',
     'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=5 actions=drop',
     'table=3, priority=500,icmp,nw_frag=not_later,icmp_type=4 actions=drop',
-    'table=3, priority=400,tcp,nw_frag=later actions=set_field:0x4->reg2,goto_table:4',
-    'table=3, priority=400,udp,nw_frag=later actions=set_field:0x4->reg2,goto_table:4',
-    'table=3, priority=0 actions=set_field:0x2->reg2,goto_table:4',
-    'table=4, priority=0 actions=drop',
+    'table=3, priority=400,tcp,nw_frag=later actions=set_field:0x4->reg2,goto_table:7',
+    'table=3, priority=400,udp,nw_frag=later actions=set_field:0x4->reg2,goto_table:7',
+    'table=3, priority=0 actions=set_field:0x2->reg2,goto_table:7',
+    'table=7, priority=0 actions=drop',
   ]);
 });
 
@@ -83,7 +97,7 @@ test('the host port', () => {
     'priority=310,arp,in_port=10,arp_tpa=100.64.0.1 actions=drop',
     'priority=300,arp,in_port=10,dl_src=02:da:00:00:00:10,arp_tpa=100.64.0.0/10,arp_op=1,' +
       'arp_sha=02:da:00:00:00:10 actions=goto_table:1',
-    'table=4, priority=100,in_port=10 actions=meter:10,controller(userdata=da.01)',
+    'table=7, priority=100,in_port=10 actions=meter:10,controller(userdata=da.02)',
   ]);
   const { hostPort: _, ...without } = host;
   expect(hostFlows(without)).toEqual([]);
@@ -98,8 +112,8 @@ test('a network', () => {
       `actions=${swap},set_field:0->icmp_type,set_field:64->nw_ttl,IN_PORT`,
     'table=2, priority=650,icmp,reg1=0x9,nw_dst=10.1.0.1,nw_frag=later ' +
       `actions=${swap},set_field:64->nw_ttl,IN_PORT`,
-    'table=2, priority=500,ip,reg0=0x7,nw_dst=10.1.0.0/24 actions=set_field:0x1->reg2,goto_table:4',
-    'table=2, priority=500,ip,reg0=0x7,nw_dst=10.9.9.9 actions=set_field:0x1->reg2,goto_table:4',
+    'table=2, priority=500,ip,reg0=0x7,nw_dst=10.1.0.0/24 actions=set_field:0x1->reg2,goto_table:7',
+    'table=2, priority=500,ip,reg0=0x7,nw_dst=10.9.9.9 actions=set_field:0x1->reg2,goto_table:7',
   ]);
   const { gateway: _, ...without } = network;
   expect(networkFlows(without, host.routerMac)).toHaveLength(2);
@@ -112,7 +126,7 @@ test('an endpoint', () => {
     'priority=310,arp,in_port=1,arp_tpa=10.1.0.2 actions=drop',
     'priority=300,arp,in_port=1,dl_src=02:00:00:00:00:01,arp_spa=10.1.0.2,arp_op=1,arp_sha=02:00:00:00:00:01 ' +
       'actions=goto_table:1',
-    'table=4, priority=100,in_port=1 actions=meter:1,controller(userdata=da.01)',
+    'table=7, priority=100,in_port=1 actions=meter:1,controller(userdata=da.02)',
   ]);
 });
 
@@ -130,13 +144,71 @@ test('routes and reactive drops', () => {
     'table=2, hard_timeout=1, priority=600,ip,in_port=1,nw_src=10.1.0.2,nw_dst=10.1.0.99 actions=drop',
     'table=3, hard_timeout=1, priority=200,ip,in_port=1,nw_src=10.1.0.2 actions=drop',
     'table=3, hard_timeout=1, priority=200,ip,in_port=10,nw_dst=100.64.0.99 actions=drop',
+    'table=2, idle_timeout=60, send_flow_rem priority=600,ip,in_port=1,nw_src=10.1.0.2,nw_dst=10.1.0.4 ' +
+      'actions=set_field:02:da:00:00:01:fe->eth_dst,set_field:0x64400005->reg4,set_field:0x64400102->reg5,' +
+      'goto_table:4',
+    'table=6, idle_timeout=60, send_flow_rem priority=200,ip,in_port=11,dl_src=02:da:00:00:01:fe,' +
+      'nw_src=100.64.1.2,nw_dst=100.64.0.5 actions=set_field:02:da:00:00:00:fe->eth_src,' +
+      'set_field:02:00:00:00:00:01->eth_dst,set_field:10.1.0.4->ip_src,set_field:10.1.0.2->ip_dst,dec_ttl,output:1',
+    'table=6, hard_timeout=30, priority=200,ip,in_port=11,dl_src=02:da:00:00:01:fe,nw_src=100.64.1.2,' +
+      'nw_dst=100.64.0.5 actions=drop',
+    'table=6, hard_timeout=1, priority=200,ip,in_port=11,nw_dst=100.64.0.99 actions=drop',
   ]);
+});
+
+describe('the fabric port', () => {
+  const fabricLines = (change: Partial<FlowHost> = {}) => lines(fabricFlows({ ...host, ...change }));
+
+  test('takes packets between locators to the router MAC, and leaves to the controller what no flow can do', () => {
+    const exceptions = (table: number) => [
+      `table=${table}, priority=600,ip,nw_ttl=0 actions=set_field:0x5->reg2,goto_table:7`,
+      `table=${table}, priority=600,ip,nw_ttl=1 actions=set_field:0x5->reg2,goto_table:7`,
+      ...[3, 11, 12].map(
+        (type) =>
+          `table=${table}, priority=500,icmp,nw_frag=not_later,icmp_type=${type} ` +
+          'actions=set_field:0x5->reg2,goto_table:7',
+      ),
+      `table=${table}, priority=500,icmp,nw_frag=not_later,icmp_type=5 actions=drop`,
+      `table=${table}, priority=500,icmp,nw_frag=not_later,icmp_type=4 actions=drop`,
+      `table=${table}, priority=400,tcp,nw_frag=later actions=set_field:0x5->reg2,goto_table:7`,
+      `table=${table}, priority=400,udp,nw_frag=later actions=set_field:0x5->reg2,goto_table:7`,
+    ];
+    expect(fabricLines()).toEqual([
+      'priority=320,arp,in_port=11 actions=drop',
+      'priority=320,in_port=11,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 actions=drop',
+      'priority=200,ip,in_port=11,dl_dst=02:da:00:00:00:fe,nw_src=100.64.0.0/10,nw_dst=100.64.0.0/10 ' +
+        'actions=goto_table:6',
+      'table=7, priority=100,in_port=11 actions=meter:11,controller(userdata=da.02)',
+      ...exceptions(4),
+      'table=4, priority=0 actions=check_pkt_larger(1414)->NXM_NX_REG6[0],goto_table:5',
+      'table=5, priority=100,reg6=0x1 actions=set_field:0x5->reg2,goto_table:7',
+      'table=5, priority=50,ip actions=set_field:02:da:00:00:00:fe->eth_src,move:NXM_NX_REG4[]->NXM_OF_IP_SRC[],' +
+        'move:NXM_NX_REG5[]->NXM_OF_IP_DST[],dec_ttl,output:11',
+      ...exceptions(6),
+      'table=6, priority=0 actions=set_field:0x1->reg2,goto_table:7',
+    ]);
+  });
+
+  test('measures nothing where the fabric takes whatever endpoints send', () => {
+    const wide = { portNo: 11, serverAddress: parseIpv4('192.0.2.1'), mtu: 9000, isNarrow: false };
+    expect(fabricLines({ fabric: wide }).filter((line) => /table=[45], priority=(0|50|100)\b/.test(line))).toEqual([
+      'table=4, priority=0 actions=goto_table:5',
+      expect.stringContaining('table=5, priority=50,ip actions=set_field'),
+    ]);
+  });
+
+  test('leaves later fragments to the kernel datapath, and is nothing where there is none', () => {
+    expect(fabricLines({ kernelDatapath: true }).filter((line) => line.includes('nw_frag=later'))).toEqual([]);
+    const { fabric: _, ...without } = host;
+    expect(fabricFlows(without)).toEqual([]);
+  });
 });
 
 describe('the declared pipeline', () => {
   const all = [
     ...baseFlows(host),
     ...hostFlows(host),
+    ...fabricFlows(host),
     ...networkFlows(network, host.routerMac),
     ...endpointFlows(endpoint, host.routerMac),
     ...REACTIVE,
@@ -154,7 +226,7 @@ describe('the declared pipeline', () => {
 
   const [anyFlow] = endpointFlows(endpoint, host.routerMac) as [FlowMod];
   test.each([
-    ['a table that is not there', { table: 5 }],
+    ['a table that is not there', { table: 8 }],
     ["somebody else's cookie", { cookie: 1n }],
     ['a priority without a name', { priority: 201 }],
     ['a field that the table does not match', { match: { tcpDst: 80 } }],
@@ -179,16 +251,20 @@ describe('cookies', () => {
 
   test('pick an endpoint’s flows, from it and to it, and nothing else', () => {
     const one = [...endpointFlows(endpoint, host.routerMac), ...REACTIVE];
-    expect(one.filter((flow) => picks(fromPort(1), flow) || picks(toPort(1), flow))).toHaveLength(one.length - 1);
+    // But for the two drops towards locators that nobody has.
+    expect(one.filter((flow) => picks(fromPlace(1), flow) || picks(toPlace(1), flow))).toHaveLength(one.length - 2);
+    const ofFar = REACTIVE.filter((flow) => picks(fromPlace(far.portNo), flow) || picks(toPlace(far.portNo), flow));
+    expect(ofFar).toEqual(REACTIVE.slice(-4, -1));
     const other = [
       ...endpointFlows({ ...endpoint, portNo: 3 }, host.routerMac),
       ...baseFlows(host),
       ...hostFlows(host),
+      ...fabricFlows(host),
       ...networkFlows({ ...network, key: 1 }, host.routerMac),
       ...networkFlows({ ...network, key: 0x100 }, host.routerMac),
     ];
-    for (const portNo of [1, 2, 4]) {
-      expect(other.filter((flow) => picks(fromPort(portNo), flow) || picks(toPort(portNo), flow))).toEqual([]);
+    for (const portNo of [1, 2, 4, far.portNo]) {
+      expect(other.filter((flow) => picks(fromPlace(portNo), flow) || picks(toPlace(portNo), flow))).toEqual([]);
     }
     expect([...one, ...other].every((flow) => picks(OURS, flow))).toBe(true);
   });

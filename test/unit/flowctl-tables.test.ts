@@ -111,12 +111,33 @@ describe('EndpointIndex', () => {
     expect(index.slotOfPort(index.datapathOf('00000000000000b2'), 5)).toBe(there);
   });
 
-  test('ports outside of OpenFlow and endpoints on other hosts are refused', () => {
+  test('ports outside of OpenFlow and locators outside of the range are refused', () => {
     const index = new EndpointIndex();
     const at = (portNo: number) => endpoint(5, { location: { kind: 'local', portNo } });
     for (const portNo of [0, -1, 65_280, 1.5, NaN]) expect(() => index.add(at(portNo), network)).toThrow('port number');
-    const remote = endpoint(5, { location: { kind: 'remote', routerMac: parseMac('02:00:00:00:00:01') } });
-    expect(() => index.add(remote, network)).toThrow(expect.objectContaining({ code: 'unsupported' }));
+    index.locatorBase = parseIpv4('100.64.0.0');
+    const location = { kind: 'remote', routerMac: parseMac('02:00:00:00:00:01') } as const;
+    for (const locator of ['100.63.255.255', '100.128.0.0']) {
+      const remote = endpoint(5, { location, locator: parseIpv4(locator) });
+      expect(() => index.add(remote, network)).toThrow(expect.objectContaining({ code: 'invalid', subject: locator }));
+    }
+    expect(index.size).toBe(0);
+  });
+
+  test('an endpoint on another host has its router MAC, and its locator for a place', () => {
+    const index = new EndpointIndex();
+    index.locatorBase = parseIpv4('100.64.0.0');
+    const location = { kind: 'remote', routerMac: parseMac('02:da:00:00:01:fe') } as const;
+    const slot = index.add(endpoint(5, { location, locator: parseIpv4('100.64.1.5') }), network);
+    const place = 0x400000 + 256 + 5;
+    expect([index.isElsewhere(slot), index.portNoOf(slot), index.macOf(slot)]).toEqual([
+      true,
+      place,
+      location.routerMac,
+    ]);
+    expect([index.slotOfPlace(0, place), index.slotOfPlace(0, place + 1)]).toEqual([slot, NO_SLOT]);
+    index.remove(slot);
+    expect(index.slotOfPlace(0, place)).toBe(NO_SLOT);
   });
 });
 

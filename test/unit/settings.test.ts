@@ -20,7 +20,7 @@ test.each([
   ['DAOLINET_IDLE_TIMEOUT', 'abc', 'is not a whole number of seconds from 1 to 65535'],
   ['DAOLINET_IDLE_TIMEOUT', '0', 'is not a whole number of seconds'],
   ['DAOLINET_MTU', '1e3', 'is not a whole number of bytes from 576 to 9216'],
-  ['DAOLINET_LOCATORS', '100.64.0.0/30', 'is not a prefix of /8 to /22'],
+  ['DAOLINET_LOCATORS', '100.64.0.0/30', 'is not a prefix of /10 to /22'],
   ['DAOLINET_LOCATORS', '100.64.0.1/10', 'is not an IPv4 prefix'],
   ['DAOLINET_LOG_LEVEL', 'loud', 'is not one of debug, info, warn, error'],
   ['DAOLINET_DATAPATH', 'dpdk', 'is not one of auto, system, netdev'],

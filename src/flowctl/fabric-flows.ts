@@ -1,0 +1,131 @@
+// The flows around the fabric port: what may come in there, what routes to other hosts have in common, and what they leave
+// to the controller. They are there as long as the port is, whoever the other hosts are.
+
+import type { Mac } from '../base/addresses';
+import { checkPktLarger, decTtl, move, output, setField, whole } from '../openflow/action';
+import type { FlowMod } from '../openflow/flow-mod';
+import type { Match } from '../openflow/match';
+import { ETHERNET_HEADER, ETH_TYPE } from '../packet/protocol-numbers';
+import {
+  DROP,
+  flow,
+  FRAGMENTS,
+  GROUP,
+  icmpErrorMatch,
+  ICMP_ERRORS,
+  ipv4Match,
+  punt,
+  puntFlow,
+  type FlowRest,
+} from './flow-parts';
+import type { FlowFabric, FlowHost } from './model';
+import {
+  asPortNo,
+  cookieOf,
+  FABRIC_FLOW,
+  KIND,
+  PORT_FLOW,
+  PRIORITY,
+  PUNT_REASON,
+  REGISTER,
+  TABLE,
+  VARIANT,
+} from './pipeline';
+
+/**
+ * To and from other hosts. A packet to one comes here from its route with the locators that it gets in registers; what a
+ * flow cannot do well goes to the controller as the endpoint sent it: one whose TTL runs out, an ICMP error, a later
+ * fragment in user space, one that is too large. Empty where there is no fabric.
+ */
+export function fabricFlows(host: FlowHost): FlowMod[] {
+  const { fabric } = host;
+  if (fabric === undefined) return [];
+  return [
+    ...fabricPort(fabric.portNo, host),
+    ...fabricExceptions(host, TABLE.FABRIC_OUT),
+    ...fabricSend(fabric, host.routerMac),
+    ...fabricExceptions(host, TABLE.FABRIC_IN),
+    fabricFlow(host, FABRIC_FLOW.IN_MISS, TABLE.FABRIC_IN, PRIORITY.FABRIC_IN.MISS, {
+      match: {},
+      ...punt(PUNT_REASON.PAIR),
+    }),
+  ];
+}
+
+function fabricFlow({ fabric }: FlowHost, which: number, table: number, priority: number, rest: FlowRest): FlowMod {
+  return flow(cookieOf(KIND.FABRIC, fabric?.portNo ?? 0, VARIANT | which), table, priority, rest);
+}
+
+/**
+ * What the fabric port may bring: to this host's router MAC, from locator to locator. What every L2 is full of is no
+ * attempt of anybody's, and is dropped apart from that.
+ */
+function fabricPort(portNo: number, host: FlowHost): FlowMod[] {
+  const locators = ipv4Match(host.locatorRange);
+  const match: Match = {
+    inPort: asPortNo(portNo),
+    ethDst: host.routerMac,
+    ethType: ETH_TYPE.IPV4,
+    ipv4Src: locators,
+    ipv4Dst: locators,
+  };
+  const { NOISE_ARP, NOISE_MULTICAST } = FABRIC_FLOW;
+  const noise = (which: number, rest: Match) => {
+    const noiseMatch = { inPort: asPortNo(portNo), ...rest };
+    return fabricFlow(host, which, TABLE.CLASSIFY, PRIORITY.CLASSIFY.FABRIC_NOISE, { match: noiseMatch, ...DROP });
+  };
+  return [
+    noise(NOISE_ARP, { ethType: ETH_TYPE.ARP }),
+    noise(NOISE_MULTICAST, { ethDst: GROUP }),
+    fabricFlow(host, PORT_FLOW.IP, TABLE.CLASSIFY, PRIORITY.CLASSIFY.IP, { match, gotoTable: TABLE.FABRIC_IN }),
+    puntFlow(cookieOf(KIND.FABRIC, portNo, VARIANT | PORT_FLOW.PUNT), portNo),
+  ];
+}
+
+function fabricExceptions(host: FlowHost, table: 4 | 6): FlowMod[] {
+  const isOut = table === TABLE.FABRIC_OUT;
+  const { TTL, ICMP: ERRORS, FRAGMENT } = PRIORITY.FABRIC_OUT;
+  const { OUT_TTL_0, IN_TTL_0, OUT_ICMP, IN_ICMP, OUT_FRAGMENT_TCP, IN_FRAGMENT_TCP } = FABRIC_FLOW;
+  const exception = punt(PUNT_REASON.FABRIC);
+  const of = (which: number, priority: number, rest: FlowRest) => fabricFlow(host, which, table, priority, rest);
+  const ttl = [0, 1].map((nwTtl) =>
+    of((isOut ? OUT_TTL_0 : IN_TTL_0) + nwTtl, TTL, { match: { ethType: ETH_TYPE.IPV4, nwTtl }, ...exception }),
+  );
+  const icmp = ICMP_ERRORS.map(([type, isWanted], i) =>
+    of((isOut ? OUT_ICMP : IN_ICMP) + i, ERRORS, { match: icmpErrorMatch(type), ...(isWanted ? exception : DROP) }),
+  );
+  const fragments = FRAGMENTS.map((match, i) =>
+    of((isOut ? OUT_FRAGMENT_TCP : IN_FRAGMENT_TCP) + i, FRAGMENT, { match, ...exception }),
+  );
+  return [...ttl, ...icmp, ...(host.kernelDatapath ? [] : fragments)];
+}
+
+/** The last step, of all routes to other hosts alike. */
+function fabricSend(fabric: FlowFabric, routerMac: Mac): FlowMod[] {
+  const { FABRIC_OUT, FABRIC_SEND } = PRIORITY;
+  const of = (which: number, table: number, priority: number, rest: FlowRest) =>
+    flow(cookieOf(KIND.FABRIC, fabric.portNo, VARIANT | which), table, priority, rest);
+  const measure = checkPktLarger(fabric.mtu + ETHERNET_HEADER, { field: REGISTER.TOO_LARGE, offset: 0, bits: 1 });
+  const tooLarge = of(FABRIC_FLOW.TOO_LARGE, TABLE.FABRIC_SEND, FABRIC_SEND.TOO_LARGE, {
+    match: { [REGISTER.TOO_LARGE]: 1 },
+    ...punt(PUNT_REASON.FABRIC),
+  });
+  return [
+    of(FABRIC_FLOW.OUT_MISS, TABLE.FABRIC_OUT, FABRIC_OUT.MISS, {
+      match: {},
+      ...(fabric.isNarrow && { actions: [measure] }),
+      gotoTable: TABLE.FABRIC_SEND,
+    }),
+    ...(fabric.isNarrow ? [tooLarge] : []),
+    of(FABRIC_FLOW.SEND, TABLE.FABRIC_SEND, FABRIC_SEND.SEND, {
+      match: { ethType: ETH_TYPE.IPV4 },
+      actions: [
+        setField('ethSrc', routerMac),
+        move(whole(REGISTER.FROM_LOCATOR), whole('ipv4Src')),
+        move(whole(REGISTER.TO_LOCATOR), whole('ipv4Dst')),
+        decTtl(),
+        output(asPortNo(fabric.portNo)),
+      ],
+    }),
+  ];
+}
