@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { ApiServer } from './api/api-server';
 import type { AgentStatus, ShownAgent } from './api/management-api';
+import type { Ipv4 } from './base/addresses';
 import { Backoff } from './base/backoff';
 import { systemClock } from './base/clock';
 import { DaoliError, messageOf } from './base/errors';
@@ -16,6 +17,7 @@ import { NetworkDriver } from './driver/network-driver';
 import type { PluginHandler, PluginHandlers } from './driver/plugin-app';
 import type { DriverParts } from './driver/ports';
 import { Reconciler } from './driver/reconciler';
+import { Replicator } from './driver/replicator';
 import { PluginServer } from './driver/server';
 import type { LiveRoute } from './flowctl/model';
 import type { Host } from './host/host';
@@ -49,6 +51,8 @@ export interface AgentOptions {
   readonly hostName: string;
   /** Where the directory is, as OVSDB remotes. Default: the plugin's own. */
   readonly directoryRemotes?: readonly string[];
+  /** The address by which the hosts of its cluster know this one, if it is in one. */
+  readonly address?: Ipv4;
   readonly logger: Logger;
 }
 
@@ -61,6 +65,7 @@ export class Agent implements ShownAgent {
   private readonly api: ApiServer;
   private readonly follower: NameFollower;
   private readonly reconciler: Reconciler;
+  private readonly replicator: Replicator;
   private readonly backoff = new Backoff(RETRY.minMs, RETRY.maxMs, Math.random);
   private plane: Plane | undefined;
   private state: 'stopped' | 'starting' | 'ready' | 'stopping' = 'stopped';
@@ -74,11 +79,12 @@ export class Agent implements ShownAgent {
   private cancelRetry: () => void = () => undefined;
 
   constructor(private readonly options: AgentOptions) {
-    const { settings, hostName, directoryRemotes, logger } = options;
+    const { settings, hostName, directoryRemotes, address, logger } = options;
     const world = { clock: systemClock, logger, random: Math.random };
     const { locatorRange, defaultPools, hostRun } = settings;
     const remotes = directoryRemotes === undefined ? {} : { remotes: directoryRemotes };
-    this.directory = new Directory({ host: hostName, locatorRange, logger, ...remotes });
+    const own = address === undefined ? {} : { address };
+    this.directory = new Directory({ host: hostName, locatorRange, logger, ...remotes, ...own });
     this.host = createLinuxHost({ ...world, runner: createRunner(), sysctl: createSysctlFiles() });
     this.parts = this.driverParts();
     this.driver = new NetworkDriver(this.parts, systemClock, logger);
@@ -92,7 +98,11 @@ export class Agent implements ShownAgent {
     const { directory: store, driver, parts } = this;
     this.reconciler = new Reconciler({ ...world, driver, parts, docker });
     const setDockerBridges = async (names: readonly string[]) => this.plane?.setDockerBridges(names);
-    const onDockerBack = () => void this.reconciler.run();
+    this.replicator = new Replicator({ ...world, store, docker });
+    const onDockerBack = () => {
+      void this.reconciler.run();
+      this.replicator.trigger();
+    };
     this.follower = new NameFollower({ docker, store, setDockerBridges, logger, onDockerBack });
     this.api = new ApiServer(join(hostRun, 'daolinet'), this, logger);
   }
@@ -116,6 +126,7 @@ export class Agent implements ShownAgent {
     this.api.stop();
     await this.follower.stop();
     await this.reconciler.stop();
+    await this.replicator.stop();
     await this.plane?.stop();
     await this.host.stop();
     this.directory.stop();
@@ -222,6 +233,7 @@ export class Agent implements ShownAgent {
     this.becomeReady();
     logger.info('DaoliNet is ready', { ...this.status() });
     this.reconciler.start();
+    this.replicator.start();
     this.follower.start();
   }
 }

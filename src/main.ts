@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { Agent } from './agent';
+import { parseIpv4, type Ipv4 } from './base/addresses';
 import { messageOf } from './base/errors';
 import { createLogger } from './base/logger';
 import { readSettings, type Settings } from './settings';
@@ -12,6 +13,8 @@ import { readSettings, type Settings } from './settings';
 const HOST_NAME_FILE = '/data/host-name';
 /** Where a host of a cluster finds the directory: one OVSDB remote a line. Without it, it is the plugin's own. */
 const REMOTES_FILE = '/data/cluster/remotes';
+/** The address by which the hosts of its cluster know this one. */
+const ADDRESS_FILE = '/data/cluster/address';
 
 /** The name that this host had at its first start: renaming the machine must not orphan what it owns. */
 function stableHostName(): string {
@@ -22,12 +25,21 @@ function stableHostName(): string {
   return name;
 }
 
-function directoryRemotes(): readonly string[] | undefined {
-  if (!existsSync(REMOTES_FILE)) return undefined;
-  const remotes = readFileSync(REMOTES_FILE, 'utf8')
+function linesOf(file: string): readonly string[] {
+  if (!existsSync(file)) return [];
+  return readFileSync(file, 'utf8')
     .split('\n')
     .filter((line) => line !== '');
-  return remotes.length === 0 ? undefined : remotes;
+}
+
+/** What this host knows of its cluster, if it is in one. */
+function clusterFacts(): { directoryRemotes?: readonly string[]; address?: Ipv4 } {
+  const remotes = linesOf(REMOTES_FILE);
+  const [address] = linesOf(ADDRESS_FILE);
+  return {
+    ...(remotes.length === 0 ? {} : { directoryRemotes: remotes }),
+    ...(address === undefined ? {} : { address: parseIpv4(address) }),
+  };
 }
 
 function settingsOrDefaults(): { settings: Settings; settingsError?: Error } {
@@ -43,13 +55,12 @@ async function main(): Promise<void> {
   const { settings, settingsError } = settingsOrDefaults();
   const logger = createLogger(settings.logLevel);
   if (settingsError !== undefined) logger.error(settingsError.message);
-  const remotes = directoryRemotes();
   const agent = new Agent({
     settings,
     hostName: stableHostName(),
     logger,
     ...(settingsError === undefined ? {} : { settingsError }),
-    ...(remotes === undefined ? {} : { directoryRemotes: remotes }),
+    ...clusterFacts(),
   });
 
   const end = (status: number) => {

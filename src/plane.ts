@@ -7,11 +7,12 @@ import { systemClock } from './base/clock';
 import { DaoliError, messageOf } from './base/errors';
 import type { Logger } from './base/logger';
 import type { DirectoryStore } from './directory/store';
-import { endpointState } from './directory/rows';
+import { endpointState, type DirectoryChange } from './directory/rows';
 import { flowEndpointOf } from './driver/wiring';
 import type { NetworkDriver } from './driver/network-driver';
 import { Controller } from './flowctl/controller';
 import type { Host } from './host/host';
+import { Neighbours } from './neighbours';
 import type { Settings } from './settings';
 import { Switch } from './switch/switch';
 import { chooseDatapath, Underlay } from './underlay';
@@ -34,6 +35,7 @@ export class Plane {
   readonly controller: Controller;
   readonly datapath: 'system' | 'netdev';
   private readonly underlay: Underlay;
+  private readonly neighbours: Neighbours;
   private isUp = false;
 
   /** Throws `unavailable` where this host has no row. */
@@ -57,11 +59,14 @@ export class Plane {
     this.controller = new Controller({ ...world, path: socket, logger, settings: flowSettings(settings) });
     this.underlay = new Underlay({
       ...parts,
+      ...world,
       datapath: this.datapath,
       host,
       switch: this.switch,
       controller: this.controller,
     });
+    const { controller } = this;
+    this.neighbours = new Neighbours({ settings, store, controller, networks: parts.driver.networks, logger });
   }
 
   get ovsVersion(): string | undefined {
@@ -77,15 +82,13 @@ export class Plane {
     await this.switch.whenReady();
     await this.underlay.bringUp();
     if (this.isUp) return;
+    this.parts.store.onChange((changes) => this.follow(changes));
     await this.loadController();
     await this.controller.start();
     this.isUp = true;
     this.switch.onBridgeLost(() => void this.restore(onLost));
     this.switch.onPortChange(({ port }) => {
       if (port === undefined || port.error !== undefined) onLost();
-    });
-    this.parts.store.onChange((changes) => {
-      if (changes.some(({ table, kind }) => table === 'Host' && kind === 'modify')) void this.refreshBlocks();
     });
   }
 
@@ -95,20 +98,26 @@ export class Plane {
   }
 
   async stop(): Promise<void> {
+    this.underlay.stop();
     await this.controller.stop();
     this.switch.stop();
   }
 
   /** Before the first datapath connects: what it has of ours is compared with this. */
   private async loadController(): Promise<void> {
-    const { store, driver } = this.parts;
-    for (const network of store.view.networks()) await driver.networks.tellController(network.id);
+    const { store } = this.parts;
+    await this.neighbours.load();
     for (const endpoint of store.view.endpointsOn(store.host)) {
       const network = store.view.network(endpoint.networkId);
       if (network === undefined || endpointState(endpoint) !== 'joined') continue;
       // Confirmed when the datapath connects; the reconciler sees to those that are not.
       this.controller.addEndpoint(flowEndpointOf(endpoint, network)).catch(() => undefined);
     }
+  }
+
+  private follow(changes: readonly DirectoryChange[]): void {
+    this.neighbours.take(changes);
+    if (changes.some(({ table }) => table === 'Host' || table === 'Network')) void this.refreshUnderlay();
   }
 
   private async restore(onLost: () => void): Promise<void> {
@@ -118,9 +127,9 @@ export class Plane {
     onLost();
   }
 
-  private async refreshBlocks(): Promise<void> {
-    await this.underlay.refreshBlocks().catch((error: unknown) => {
-      this.parts.logger.error('new locator blocks cannot be used', { error: messageOf(error) });
+  private async refreshUnderlay(): Promise<void> {
+    await this.underlay.refresh().catch((error: unknown) => {
+      this.parts.logger.error('a change of the hosts or networks cannot be followed', { error: messageOf(error) });
     });
   }
 }

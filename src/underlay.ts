@@ -3,21 +3,28 @@
 
 import { existsSync } from 'node:fs';
 import { cidrHolds, cidrsOverlap, formatCidr, formatMac, type Cidr, type Ipv4, type Mac } from './base/addresses';
-import { DaoliError } from './base/errors';
+import type { Clock } from './base/clock';
+import { DaoliError, messageOf } from './base/errors';
 import type { Logger } from './base/logger';
 import { hostLocator, MAX_ENDPOINT_PORT_NO } from './directory/allocation';
 import type { HostRow } from './directory/rows';
 import type { DirectoryStore } from './directory/store';
-import type { FlowHost } from './flowctl/model';
+import { KeyedQueue } from './base/keyed-queue';
+import type { FlowFabric, FlowHost } from './flowctl/model';
 import type { FirewallConfig, Host, HostRoute, PublishedEndpoint } from './host/host';
+import { isPeer } from './neighbours';
 import type { Settings } from './settings';
 import type { DatapathType } from './switch/bridge-profile';
 import type { Switch } from './switch/switch';
 
 /** The internal port of the bridge that leads into the host's own IP stack. */
 export const HOST_INTERFACE = 'daoli0';
+/** The port onto the L2 of the site. */
+export const FABRIC_INTERFACE = 'daoli-fab';
 /** Above those of endpoints, which are given out from 1. */
 const HOST_PORT_NO = MAX_ENDPOINT_PORT_NO + 1;
+const FABRIC_PORT_NO = MAX_ENDPOINT_PORT_NO + 2;
+const FABRIC_RETRY_MS = 5_000;
 
 /** The kernel's datapath where it has one, else OVS's own in user space. */
 export function chooseDatapath(setting: Settings['datapath']): Exclude<DatapathType, 'dummy'> {
@@ -33,6 +40,7 @@ export interface UnderlayParts {
   readonly switch: Switch;
   readonly controller: { setHost(host: FlowHost): void };
   readonly logger: Logger;
+  readonly clock: Clock;
 }
 
 /** This host's row, with what is worked out of it. */
@@ -46,12 +54,29 @@ interface OwnHost {
 
 export class Underlay {
   private dockerBridges: readonly string[] = [];
+  private readonly queue = new KeyedQueue();
+  private hostPort: FlowHost['hostPort'];
+  private cancelRetry = (): void => undefined;
 
   constructor(private readonly parts: UnderlayParts) {}
 
   /** Brings everything to where it should be. Idempotent. Throws what is in the way. */
-  async bringUp(): Promise<void> {
-    const { host, switch: ovs, controller, logger } = this.parts;
+  bringUp(): Promise<void> {
+    return this.queue.run('underlay', () => this.bringUpNow());
+  }
+
+  /** Hosts or networks have changed: their blocks, whether there are peers, what endpoints may send. */
+  refresh(): Promise<void> {
+    return this.queue.run('underlay', async () => {
+      const own = this.ownHost();
+      await this.routeBlocks(own);
+      await this.tellController(own);
+      await this.applyFirewall(own);
+    });
+  }
+
+  private async bringUpNow(): Promise<void> {
+    const { host, switch: ovs, logger } = this.parts;
     await host.kernel.makeWritable();
     if (await host.kernel.enableForwarding()) logger.info('switched on net.ipv4.ip_forward');
     const own = this.ownHost();
@@ -63,22 +88,64 @@ export class Underlay {
       mac: formatMac(mac),
       ofportRequest: HOST_PORT_NO,
     });
+    this.hostPort = { portNo, mac };
     await this.configureHostInterface(own, mac);
-    controller.setHost({
-      routerMac: row.routerMac,
-      hostPort: { portNo, mac },
-      hostAddress: own.address,
-      locatorRange: this.parts.settings.locatorRange,
-      kernelDatapath: this.parts.datapath === 'system',
-    });
+    await this.tellController(own);
     await this.applyFirewall(own);
   }
 
-  /** The host's blocks have changed: route the new ones, and tell the packet filter. */
-  async refreshBlocks(): Promise<void> {
-    const own = this.ownHost();
-    await this.routeBlocks(own);
-    await this.applyFirewall(own);
+  private async tellController(own: OwnHost): Promise<void> {
+    const { controller, settings, datapath } = this.parts;
+    const fabric = await this.ensureFabric(own).catch((error: unknown) => this.withoutFabric(error));
+    controller.setHost({
+      routerMac: own.row.routerMac,
+      ...(this.hostPort === undefined ? {} : { hostPort: this.hostPort }),
+      hostAddress: own.address,
+      ...(fabric === undefined ? {} : { fabric }),
+      locatorRange: settings.locatorRange,
+      kernelDatapath: datapath === 'system',
+    });
+  }
+
+  /** The host goes on without its peers until what is in the way (an address that is not there yet) is out of it. */
+  private withoutFabric(error: unknown): undefined {
+    this.parts.logger.error('other hosts are out of reach', { error: messageOf(error) });
+    this.cancelRetry();
+    this.cancelRetry = this.parts.clock.after(FABRIC_RETRY_MS, () => void this.refresh().catch(() => undefined));
+  }
+
+  stop(): void {
+    this.cancelRetry();
+  }
+
+  /** The fabric port is there as long as there are peers. */
+  private async ensureFabric({ row }: OwnHost): Promise<FlowFabric | undefined> {
+    const { host, store, switch: ovs, datapath } = this.parts;
+    const { address: serverAddress } = row;
+    const hasPeers = [...store.view.hosts()].some((other) => isPeer(other, store.host));
+    if (serverAddress === undefined || !hasPeers) {
+      if (ovs.port(FABRIC_INTERFACE) === undefined) return undefined;
+      await ovs.removePort(FABRIC_INTERFACE);
+      await host.links.removeFabric(FABRIC_INTERFACE);
+      return undefined;
+    }
+    const { mtu, isNew } = await host.links.ensureFabric({
+      name: FABRIC_INTERFACE,
+      mac: row.routerMac,
+      address: serverAddress,
+      hideFromStack: datapath !== 'system',
+    });
+    const port = { name: FABRIC_INTERFACE, ofportRequest: FABRIC_PORT_NO, externalIds: {}, isNewDevice: isNew };
+    const portNo = await ovs.addPort(port);
+    return { portNo, serverAddress, mtu, isNarrow: this.largestMtu() > mtu };
+  }
+
+  /** What an endpoint may send at once, in bytes of IPv4. */
+  private largestMtu(): number {
+    return [...this.parts.store.view.networks()].reduce(
+      (most, { mtu }) => Math.max(most, mtu),
+      this.parts.settings.mtu,
+    );
   }
 
   /** Docker's bridges, whose containers ours reach by published ports only. */

@@ -2,7 +2,7 @@
 // starts without the database and outlives its restarts: reads go on from the last state, writes wait a little.
 
 import { randomUUID } from 'node:crypto';
-import type { Cidr } from '../base/addresses';
+import type { Cidr, Ipv4 } from '../base/addresses';
 import { Backoff } from '../base/backoff';
 import { systemClock, type Clock } from '../base/clock';
 import type { DaoliError } from '../base/errors';
@@ -32,6 +32,8 @@ export interface DirectoryOptions {
   readonly host: string;
   /** What locator blocks are taken from. */
   readonly locatorRange: Cidr;
+  /** This server's own address in its cluster; without one it is alone. */
+  readonly address?: Ipv4;
   readonly logger: Logger;
   readonly clock?: Clock;
   /** Milliseconds since 1970. Default Date.now. */
@@ -202,7 +204,7 @@ export class Directory implements DirectoryStore {
     this.cancelRetry();
     try {
       await this.transact((context) => ({
-        ops: planOwnHost(context, this.options.locatorRange, this.random),
+        ops: planOwnHost(context, this.ownHostFacts(), this.random),
         result: undefined,
       }));
       this.ownHostBackoff.succeeded();
@@ -212,6 +214,11 @@ export class Directory implements DirectoryStore {
       this.logger.error('this host cannot be written into the directory', { error: messageOf(error) });
       this.cancelRetry = this.clock.after(this.ownHostBackoff.nextMs(), () => void this.ensureOwnHost());
     }
+  }
+
+  private ownHostFacts() {
+    const { locatorRange, address } = this.options;
+    return { locatorRange, address };
   }
 
   private reportBadRow(error: DaoliError): void {

@@ -21,14 +21,24 @@ export function ownHost({ view, host }: PlanContext): HostRow {
   return row;
 }
 
+export interface NewHost {
+  readonly name: string;
+  readonly routerMac: Mac;
+  readonly datapathId: string;
+  /** Undefined outside of a cluster. */
+  readonly address: Ipv4 | undefined;
+  readonly block: Cidr;
+}
+
 /** A new host with its first locator block. */
-export function insertHost(host: { name: string; routerMac: Mac; datapathId: string; block: Cidr }): Ops {
+export function insertHost(host: NewHost): Ops {
   return [
     insert('LocatorBlock', { cidr: formatCidr(host.block) }, { uuidName: 'block' }),
     insert('Host', {
       name: host.name,
       router_mac: formatMac(host.routerMac),
       datapath_id: host.datapathId,
+      address: host.address === undefined ? undefined : formatIpv4(host.address),
       locator_blocks: [named('block')],
     }),
   ];
@@ -107,9 +117,16 @@ export function insertPool(context: PlanContext, pool: NewPool & { readonly tena
   return [...ops, ...addPools(context, [pool], { tenant: pool.tenant, ref, network: undefined, holders })];
 }
 
+/** This host's Docker requests a pool that is there already. Nothing to do if it holds it. */
+export function holdPool(context: PlanContext, pool: PoolRow): Ops {
+  if (pool.holders.includes(context.host)) return [];
+  return [mutate('Pool', isRow(pool.uuid), [['holders', 'insert', [ownHost(context).uuid]]])];
+}
+
 /**
  * This host's Docker gives a pool back. It goes with its addresses, unless another host holds it or an endpoint is still
- * in it: then it goes with its network. Nothing to do for a pool that is not there.
+ * in it: then it goes with its network. So does one that another host's Docker has in a network. Nothing to do for a pool
+ * that is not there.
  */
 export function releasePool(context: PlanContext, id: PoolId): Ops {
   const { view, host } = context;
@@ -117,7 +134,8 @@ export function releasePool(context: PlanContext, id: PoolId): Ops {
   if (pool === undefined) return [];
   const others = pool.holders.filter((holder) => holder !== host);
   const isUsed = [...view.addressesOf(id)].some((row) => view.endpointAt(row.tenant, row.address) !== undefined);
-  if (others.length === 0 && !isUsed) return removePool(pool);
+  const isElsewhere = pool.networkId !== undefined && hasOtherReplica(context, pool.networkId);
+  if (others.length === 0 && !isUsed && !isElsewhere) return removePool(pool);
   if (others.length === pool.holders.length) return [];
   return [mutate('Pool', isRow(pool.uuid), [['holders', 'delete', [ownHost(context).uuid]]])];
 }
@@ -168,7 +186,39 @@ export function insertNetwork(context: PlanContext, network: NewNetwork): Ops {
     ),
     ...(network.newPools ? addPools(context, network.newPools, owner) : []),
     ...(network.poolIds ?? []).flatMap((id) => attachPool(context, id, network)),
+    insertReplicaRow(context, named('network'), network.id),
   ];
+}
+
+function insertReplicaRow(context: PlanContext, network: Ref, dockerId: string) {
+  return insert('NetworkReplica', { host: ownHost(context).uuid, network, docker_id: dockerId });
+}
+
+/**
+ * This host's Docker has the network too, under an id of its own. Throws `conflict` where it has it already under another
+ * id, or where the network is being removed.
+ */
+export function insertReplica(context: PlanContext, network: NetworkRow, dockerId: string): Ops {
+  const { view, host } = context;
+  const existing = view.replicaOn(host, network.id);
+  if (existing?.dockerId === dockerId) return [];
+  const what = describeNetwork(view, network.id);
+  if (existing !== undefined) {
+    throw new DaoliError(
+      'conflict',
+      `${what} is on host ${host} already, as ${existing.dockerId.slice(0, 12)}`,
+      network.id,
+    );
+  }
+  if (network.isRemoved) throw new DaoliError('conflict', `${what} is being removed`, network.id);
+  return [
+    wait('Network', isRow(network.uuid), [{ removed: false }]),
+    insertReplicaRow(context, network.uuid, dockerId),
+  ];
+}
+
+function hasOtherReplica({ view, host }: PlanContext, id: NetworkId): boolean {
+  return [...view.replicasOf(id)].some((replica) => replica.host !== host);
 }
 
 function attachPool({ view }: PlanContext, id: PoolId, network: NewNetwork): Ops {
@@ -191,15 +241,37 @@ export function renameNetwork({ view }: PlanContext, id: NetworkId, name: string
 }
 
 /**
- * Removes a network with its pools and addresses. Throws `conflict` while it has endpoints. Nothing to do for a network
- * that is not there.
+ * This host's Docker gives a network back. It goes with its pools and addresses where no other host's has it; else it is
+ * marked, and the others give it back when it is unused there. Throws `conflict` while it has endpoints here, or, where it
+ * would go, anywhere. Nothing to do for a network that is not there.
  */
-export function deleteNetwork({ view }: PlanContext, id: NetworkId): Ops {
+export function deleteNetwork(context: PlanContext, id: NetworkId): Ops {
+  const { view, host } = context;
   const network = view.network(id);
   if (network === undefined) return [];
-  const [endpoint] = view.endpointsOf(id);
-  if (endpoint !== undefined) {
+  const isShared = hasOtherReplica(context, id);
+  const inTheWay = [...view.endpointsOf(id)].some((endpoint) => !isShared || endpoint.host === host);
+  if (inTheWay) {
     throw new DaoliError('conflict', `${describeNetwork(view, id)} still has endpoints: remove them first`, id);
   }
-  return [...[...view.poolsOfNetwork(id)].flatMap(removePool), remove('Network', isRow(network.uuid))];
+  const replicas = [...view.replicasOf(id)];
+  const own = replicas.filter((replica) => replica.host === host);
+  // Two hosts that give it back at once must not each leave the rest to the other.
+  const asKnown = replicas.map((replica) => ({ docker_id: replica.dockerId }));
+  const leave = [
+    wait('NetworkReplica', [['network', '==', network.uuid]], asKnown, { columns: ['docker_id'] }),
+    ...own.map((replica) => remove('NetworkReplica', isRow(replica.uuid))),
+  ];
+  if (!isShared) {
+    return [...leave, ...[...view.poolsOfNetwork(id)].flatMap(removePool), remove('Network', isRow(network.uuid))];
+  }
+  if (own.length === 0 && network.isRemoved) return [];
+  return [...leave, update('Network', isRow(network.uuid), { removed: true })];
+}
+
+/** This host's Docker has lost a network: nobody has removed it, so other hosts keep theirs. Else as `deleteNetwork`. */
+export function loseNetwork(context: PlanContext, id: NetworkId): Ops {
+  if (!hasOtherReplica(context, id)) return deleteNetwork(context, id);
+  const own = context.view.replicaOn(context.host, id);
+  return own === undefined ? [] : [remove('NetworkReplica', isRow(own.uuid))];
 }

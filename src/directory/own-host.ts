@@ -1,8 +1,8 @@
 // This host's own row: made when an agent first meets a database, and kept in step with the locator range.
 
-import { cidrHolds, cidrsOverlap, formatCidr, type Cidr, type Mac } from '../base/addresses';
+import { cidrHolds, cidrsOverlap, formatCidr, formatIpv4, type Cidr, type Ipv4, type Mac } from '../base/addresses';
 import { DaoliError } from '../base/errors';
-import { isRow, mutate, wait } from '../ovsdb/operations';
+import { isRow, mutate, update, wait } from '../ovsdb/operations';
 import { nextLocatorBlock } from './allocation';
 import { insertHost, insertLocatorBlock } from './operations';
 import type { HostRow } from './rows';
@@ -21,18 +21,31 @@ export function datapathIdOf(routerMac: Mac): string {
   return routerMac.toString(16).padStart(16, '0');
 }
 
+/** What a host writes of itself. */
+export interface OwnHostFacts {
+  readonly locatorRange: Cidr;
+  /** The server's own address in its cluster. */
+  readonly address: Ipv4 | undefined;
+}
+
 /**
- * Inserts the Host row of this host if there is none. If there is one, sees to a locator block inside the range, which
- * may have been set anew, and gives up blocks outside it that no endpoint uses. Throws `exhausted`.
+ * Inserts the Host row of this host if there is none. If there is one, sees to its address, and to a locator block inside
+ * the range, which may have been set anew, and gives up blocks outside it that no endpoint uses. Throws `exhausted`.
  */
-export function planOwnHost({ view, host }: PlanContext, range: Cidr, random: () => number): Ops {
+export function planOwnHost({ view, host }: PlanContext, facts: OwnHostFacts, random: () => number): Ops {
+  const { locatorRange, address } = facts;
   const row = view.host(host);
   if (row === undefined) {
     const routerMac = randomMac(random);
-    const block = freeBlock(view, range);
-    return insertHost({ name: host, routerMac, datapathId: datapathIdOf(routerMac), block });
+    const block = freeBlock(view, locatorRange);
+    return insertHost({ name: host, routerMac, datapathId: datapathIdOf(routerMac), address, block });
   }
-  return adjustBlocks(view, row, range);
+  return [...adjustAddress(row, address), ...adjustBlocks(view, row, locatorRange)];
+}
+
+function adjustAddress(row: HostRow, address: Ipv4 | undefined): Ops {
+  if (row.address === address) return [];
+  return [update('Host', isRow(row.uuid), { address: address === undefined ? undefined : formatIpv4(address) })];
 }
 
 function adjustBlocks(view: DirectoryView, host: HostRow, range: Cidr): Ops {

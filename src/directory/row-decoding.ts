@@ -11,6 +11,7 @@ import type {
   HostRow,
   LocatorBlock,
   NetworkId,
+  NetworkReplicaRow,
   NetworkRow,
   PoolId,
   PoolRow,
@@ -27,6 +28,7 @@ export interface StoredRows {
   Host: HostRow;
   Tenant: TenantRow;
   Network: NetworkRow;
+  NetworkReplica: NetworkReplicaRow;
   Pool: PoolRow;
   Address: AddressRow;
   PublishedPort: PublishedPortRow;
@@ -40,6 +42,7 @@ export const TABLES_IN_ORDER: readonly StoredTable[] = [
   'Host',
   'Tenant',
   'Network',
+  'NetworkReplica',
   'Pool',
   'Address',
   'PublishedPort',
@@ -99,6 +102,7 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
     name: text(raw['name']),
     routerMac: parseMac(text(raw['router_mac'])),
     datapathId: text(raw['datapath_id']),
+    address: raw['address'] === undefined ? undefined : parseIpv4(text(raw['address'])),
     locatorBlocks: [...list(raw['locator_blocks'], (block) => follow(rows, 'LocatorBlock', block))].sort(
       (a, b) => a.base - b.base,
     ),
@@ -122,7 +126,15 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
     ipam: raw['ipam'] === 'docker' ? 'docker' : 'daolinet',
     mtu: number(raw['mtu']),
     options: raw['options'] instanceof Map ? (Object.fromEntries(raw['options']) as Record<string, string>) : {},
+    isRemoved: raw['removed'] === true,
     created: number(raw['created']),
+  }),
+
+  NetworkReplica: (uuid, raw, rows) => ({
+    uuid,
+    host: follow(rows, 'Host', raw['host']).name,
+    networkId: follow(rows, 'Network', raw['network']).id,
+    dockerId: text(raw['docker_id']),
   }),
 
   Pool: (uuid, raw, rows) => ({

@@ -18,6 +18,12 @@ export const DEFAULT_TENANT = 'default';
 /** A tenant's name stands in PoolIDs, in front of a slash. */
 export const TENANT_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 
+/**
+ * `-o` and `--ipam-opt` of a network that agents make on the other hosts of a cluster: the id of the one that it is. Docker
+ * sends drivers no names, and gives each host's network an id of its own.
+ */
+export const NETWORK_OPTION = 'daolinet.network';
+
 /** What every row has: its `_uuid`. */
 interface Row {
   readonly uuid: Uuid;
@@ -35,6 +41,8 @@ export interface HostRow extends Row {
   readonly routerMac: Mac;
   /** 16 hex digits, OpenFlow's datapath_id of its br-int. */
   readonly datapathId: string;
+  /** The server's own address, by which the hosts of its site reach it. Only hosts of a cluster have one. */
+  readonly address: Ipv4 | undefined;
   /** The prefixes that its endpoints' locators come from, ascending; see hostLocator of allocation.ts. */
   readonly locatorBlocks: readonly LocatorBlock[];
 }
@@ -63,8 +71,17 @@ export interface NetworkRow extends Row {
   readonly mtu: number;
   /** `docker network create -o`, as given. */
   readonly options: Readonly<Record<string, string>>;
+  /** Somebody has removed it on one of the hosts: it goes from each of the others when it is unused there. */
+  readonly isRemoved: boolean;
   /** Milliseconds since 1970. */
   readonly created: number;
+}
+
+/** A network as the Docker of one host has it, under an id of its own. */
+export interface NetworkReplicaRow extends Row {
+  readonly host: string;
+  readonly networkId: NetworkId;
+  readonly dockerId: string;
 }
 
 /** A prefix that a tenant uses. Pools of one tenant never overlap. */
@@ -146,6 +163,7 @@ export interface DirectoryRows {
   Host: HostRow;
   Tenant: TenantRow;
   Network: NetworkRow;
+  NetworkReplica: NetworkReplicaRow;
   Pool: PoolRow;
   Address: AddressRow;
   Endpoint: EndpointRow;

@@ -19,6 +19,7 @@ import type {
   EndpointRow,
   HostRow,
   NetworkId,
+  NetworkReplicaRow,
   NetworkRow,
   PoolId,
   PoolRow,
@@ -55,6 +56,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     Host: new RowsByUuid(),
     Tenant: new RowsByUuid(),
     Network: new RowsByUuid(),
+    NetworkReplica: new RowsByUuid(),
     Pool: new RowsByUuid(),
     Address: new RowsByUuid(),
     PublishedPort: new RowsByUuid(),
@@ -64,6 +66,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private readonly tenantsByName = new Map<string, TenantRow>();
   private readonly networksById = new Map<NetworkId, NetworkRow>();
   private readonly networksByKey = new Map<number, NetworkRow>();
+  private readonly replicasByDockerId = new Map<string, NetworkReplicaRow>();
   private readonly poolIndex = new PoolIndex();
   private readonly endpointsById = new KeyedRows<CompactId, EndpointRecord>((row) => row.compactId);
   private readonly endpointsByLocator = new KeyedRows<Ipv4, EndpointRow>((row) => row.locator);
@@ -139,7 +142,9 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private index(table: StoredTable, row: StoredRows[StoredTable], previous: StoredRows[StoredTable] | undefined): void {
     if (table === 'Host') this.hostsByName.set((row as HostRow).name, row as HostRow);
     else if (table === 'Tenant') this.tenantsByName.set((row as TenantRow).name, row as TenantRow);
-    else if (table === 'Pool') this.poolIndex.setPool(row as PoolRow);
+    else if (table === 'NetworkReplica') {
+      this.replicasByDockerId.set((row as NetworkReplicaRow).dockerId, row as NetworkReplicaRow);
+    } else if (table === 'Pool') this.poolIndex.setPool(row as PoolRow);
     else if (table === 'Address') {
       this.poolIndex.setAddress(row as AddressRow, previous as AddressRow | undefined);
     } else if (table === 'Endpoint') this.indexEndpoint(row as EndpointRecord);
@@ -155,6 +160,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
       this.hostsByName.delete((row as HostRow).name);
       this.hostLists.delete((row as HostRow).name);
     } else if (table === 'Tenant') this.tenantsByName.delete((row as TenantRow).name);
+    else if (table === 'NetworkReplica') this.replicasByDockerId.delete((row as NetworkReplicaRow).dockerId);
     else if (table === 'Pool') this.poolIndex.deletePool(row as PoolRow);
     else if (table === 'Address') this.poolIndex.deleteAddress(row as AddressRow);
     else if (table === 'Endpoint') this.unindexEndpoint(row as EndpointRecord);
@@ -233,6 +239,18 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   }
   networks(): Iterable<NetworkRow> {
     return this.networksById.values();
+  }
+
+  networkOfDocker(dockerId: string): NetworkRow | undefined {
+    const replica = this.replicasByDockerId.get(dockerId);
+    return this.networksById.get(replica?.networkId ?? (dockerId as NetworkId));
+  }
+  *replicasOf(id: NetworkId): Iterable<NetworkReplicaRow> {
+    for (const replica of this.replicasByDockerId.values()) if (replica.networkId === id) yield replica;
+  }
+  replicaOn(host: string, id: NetworkId): NetworkReplicaRow | undefined {
+    for (const replica of this.replicasOf(id)) if (replica.host === host) return replica;
+    return undefined;
   }
 
   pool(id: PoolId): PoolRow | undefined {

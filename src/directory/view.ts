@@ -8,6 +8,7 @@ import type {
   EndpointRow,
   HostRow,
   NetworkId,
+  NetworkReplicaRow,
   NetworkRow,
   PoolId,
   PoolRow,
@@ -25,6 +26,11 @@ export interface DirectoryView {
   network(id: NetworkId): NetworkRow | undefined;
   networkByKey(key: number): NetworkRow | undefined;
   networks(): Iterable<NetworkRow>;
+  /** The network that some host's Docker has under this id. */
+  networkOfDocker(dockerId: string): NetworkRow | undefined;
+  /** As which networks the hosts' Dockers have it. */
+  replicasOf(id: NetworkId): Iterable<NetworkReplicaRow>;
+  replicaOn(host: string, id: NetworkId): NetworkReplicaRow | undefined;
 
   pool(id: PoolId): PoolRow | undefined;
   pools(): Iterable<PoolRow>;

@@ -24,6 +24,15 @@ export interface DockerEndpoint {
   readonly aliases: readonly string[];
 }
 
+/** A network to be made, with addresses by our IPAM. Prefixes as text: "10.1.0.0/24". */
+export interface NetworkSpec {
+  readonly name: string;
+  readonly internal: boolean;
+  readonly options: Readonly<Record<string, string>>;
+  readonly ipamOptions: Readonly<Record<string, string>>;
+  readonly subnets: readonly { readonly subnet: string; readonly gateway?: string }[];
+}
+
 export interface ContainerEvent {
   readonly action: 'start' | 'die' | 'rename' | 'destroy';
   readonly containerId: string;
@@ -51,7 +60,7 @@ export interface DockerHandlers {
 }
 
 /**
- * Every call ends within 5 s. Each throws `unavailable` where the engine is away or did not say everything: an empty list always means that
+ * Every call ends within 5 s, those that make or remove something within 30 s. Each throws `unavailable` where the engine is away or did not say everything: an empty list always means that
  * there is nothing, so that whoever compares may delete by it.
  */
 export interface Docker {
@@ -65,6 +74,12 @@ export interface Docker {
   listContainerEndpoints(containerId: string): Promise<DockerEndpoint[]>;
   /** Names of the host's interfaces that are Docker's own bridges ("br-…", "docker0"), sorted. */
   listBridges(): Promise<string[]>;
+  /** Id and name of every network, of whatever driver. */
+  listAllNetworks(): Promise<{ readonly id: string; readonly name: string }[]>;
+  /** Makes a network of our driver; resolves with its id. Throws `conflict` where the engine refuses it, saying why. */
+  createNetwork(spec: NetworkSpec): Promise<string>;
+  /** One that does not exist is fine. Throws `conflict` while containers are in it. */
+  removeNetwork(id: string): Promise<void>;
   /** Follows the engine's events until stop(). Nothing is ever thrown out of it. */
   watch(handlers: DockerHandlers): DockerWatch;
 }

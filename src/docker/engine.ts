@@ -14,7 +14,7 @@ import {
   subnetsOf,
   type EngineNetwork,
 } from './answers';
-import type { Docker, DockerEndpoint, DockerHandlers, DockerNetwork, DockerWatch } from './docker';
+import type { Docker, DockerEndpoint, DockerHandlers, DockerNetwork, DockerWatch, NetworkSpec } from './docker';
 import { EngineEvents } from './engine-events';
 
 export interface EngineOptions {
@@ -29,6 +29,8 @@ export interface EngineOptions {
 }
 
 const TIMEOUT_MS = 5000;
+/** To make a network the engine calls the driver, which answers within 8 s, several times. */
+const CHANGE_TIMEOUT_MS = 30_000;
 /** The engine answers an inspection in about a millisecond, and has others to serve. */
 const CONCURRENT = 8;
 
@@ -74,6 +76,40 @@ export class Engine implements Docker {
     return this.bounded(async (signal) => (await this.networksOf(['bridge'], signal)).map(bridgeInterface).sort());
   }
 
+  listAllNetworks(): Promise<{ id: string; name: string }[]> {
+    return this.bounded(async (signal) => {
+      const list: unknown[] = await this.api.listNetworks({ abortSignal: signal });
+      return list.map((each) => networkShape.parse(each)).map(({ Id: id, Name: name }) => ({ id, name }));
+    });
+  }
+
+  createNetwork(spec: NetworkSpec): Promise<string> {
+    const [driver = ''] = this.options.drivers;
+    const request = {
+      Name: spec.name,
+      CheckDuplicate: true,
+      Driver: driver,
+      Internal: spec.internal,
+      Options: { ...spec.options },
+      IPAM: {
+        Driver: driver,
+        Options: { ...spec.ipamOptions },
+        Config: spec.subnets.map(({ subnet, gateway }) => ({
+          Subnet: subnet,
+          ...(gateway === undefined ? {} : { Gateway: gateway }),
+        })),
+      },
+    };
+    return this.bounded(async (abortSignal) => {
+      const network = await orRefused(this.streams.createNetwork({ ...request, abortSignal }));
+      return network.id;
+    }, CHANGE_TIMEOUT_MS);
+  }
+
+  async removeNetwork(id: string): Promise<void> {
+    await this.bounded(() => orRefused(orGone(this.streams.getNetwork(id).remove())), CHANGE_TIMEOUT_MS);
+  }
+
   watch(handlers: DockerHandlers): DockerWatch {
     const events = new EngineEvents(this.streams, this.options, handlers);
     events.start();
@@ -101,12 +137,12 @@ export class Engine implements Docker {
     return answer === undefined ? [] : endpointsOfContainer(containerShape.parse(answer));
   }
 
-  private async bounded<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  private async bounded<T>(call: (signal: AbortSignal) => Promise<T>, limitMs = TIMEOUT_MS): Promise<T> {
     const abort = new AbortController();
     let cancel = (): void => undefined;
     // Not every call of dockerode can be aborted: what cannot is no longer waited for, and ends by its own time limit.
     const late = new Promise<never>((_, reject) => {
-      cancel = this.options.clock.after(TIMEOUT_MS, () => {
+      cancel = this.options.clock.after(limitMs, () => {
         abort.abort();
         reject(new Error('late'));
       });
@@ -114,7 +150,8 @@ export class Engine implements Docker {
     try {
       return await Promise.race([call(abort.signal), late]);
     } catch (error) {
-      const why = abort.signal.aborted ? `did not answer within ${TIMEOUT_MS / 1000} s` : messageOf(error);
+      if (error instanceof DaoliError) throw error;
+      const why = abort.signal.aborted ? `did not answer within ${limitMs / 1000} s` : messageOf(error);
       throw new DaoliError('unavailable', `the Docker engine: ${why}`, this.options.socketPath, { cause: error });
     } finally {
       cancel();
@@ -131,6 +168,17 @@ async function orGone<T>(answer: Promise<T>): Promise<T | undefined> {
   } catch (error) {
     if (error instanceof Error && 'statusCode' in error && error.statusCode === 404) return undefined;
     throw error;
+  }
+}
+
+/** What the engine answers with an error is its decision, and not that it is away. */
+async function orRefused<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number')) throw error;
+    const reason: unknown = 'json' in error ? (error.json as { message?: unknown } | undefined)?.message : undefined;
+    throw new DaoliError('conflict', `Docker refuses it: ${typeof reason === 'string' ? reason : error.message}`);
   }
 }
 

@@ -3,6 +3,7 @@
 import { formatMac } from '../base/addresses';
 import type { Logger } from '../base/logger';
 import type { Clock } from '../base/clock';
+import type { NetworkId } from '../directory/rows';
 import { CallQueue } from './call-queue';
 import { Endpoints } from './endpoint';
 import { Networks } from './network';
@@ -22,7 +23,11 @@ export class NetworkDriver {
   readonly endpoints: Endpoints;
   readonly networks: Networks;
 
-  constructor(parts: DriverParts, clock: Clock, logger: Logger) {
+  constructor(
+    private readonly parts: DriverParts,
+    clock: Clock,
+    logger: Logger,
+  ) {
     this.calls = new CallQueue(clock);
     this.publishing = new Publishing(parts);
     this.wiring = new Wiring(parts, this.calls, this.publishing);
@@ -44,36 +49,42 @@ export class NetworkDriver {
       return {};
     },
     'NetworkDriver.DeleteNetwork': async (body, deadline) => {
-      await this.networks.delete(parseRequest.network(body), deadline);
+      await this.networks.delete(this.ours(parseRequest.network(body)), deadline);
       return {};
     },
     'NetworkDriver.CreateEndpoint': async (body, deadline) => {
-      const request = parseRequest.createEndpoint(body);
+      const request = this.ours(parseRequest.createEndpoint(body));
       const mac = await this.endpoints.create(request, deadline);
       // Docker refuses an answer that repeats what it has chosen itself.
       return { Interface: request.mac === undefined ? { MacAddress: formatMac(mac) } : {} };
     },
     'NetworkDriver.DeleteEndpoint': async (body, deadline) => {
-      await this.endpoints.delete(parseRequest.endpoint(body), deadline);
+      await this.endpoints.delete(this.ours(parseRequest.endpoint(body)), deadline);
       return {};
     },
     // Docker for Linux reads nothing of it.
     'NetworkDriver.EndpointOperInfo': (body) => (parseRequest.endpoint(body), { Value: {} }),
-    'NetworkDriver.Join': (body, deadline) => this.endpoints.join(parseRequest.join(body), deadline),
+    'NetworkDriver.Join': (body, deadline) => this.endpoints.join(this.ours(parseRequest.join(body)), deadline),
     'NetworkDriver.Leave': async (body, deadline) => {
-      await this.endpoints.leave(parseRequest.endpoint(body), deadline);
+      await this.endpoints.leave(this.ours(parseRequest.endpoint(body)), deadline);
       return {};
     },
     'NetworkDriver.ProgramExternalConnectivity': async (body, deadline) => {
-      await this.endpoints.program(parseRequest.program(body), deadline);
+      await this.endpoints.program(this.ours(parseRequest.program(body)), deadline);
       return {};
     },
     'NetworkDriver.RevokeExternalConnectivity': async (body, deadline) => {
-      await this.endpoints.revoke(parseRequest.endpoint(body), deadline);
+      await this.endpoints.revoke(this.ours(parseRequest.endpoint(body)), deadline);
       return {};
     },
     // Of swarm's nodes; the directory knows its hosts by itself.
     'NetworkDriver.DiscoverNew': () => ({}),
     'NetworkDriver.DiscoverDelete': () => ({}),
   };
+
+  /** With our id of the network: this host's Docker may have it under another. */
+  private ours<T extends { readonly networkId: NetworkId }>(request: T): T {
+    const networkId = this.parts.store.view.networkOfDocker(request.networkId)?.id ?? request.networkId;
+    return { ...request, networkId };
+  }
 }

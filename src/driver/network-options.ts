@@ -2,13 +2,15 @@
 // because a mistyped option that is silently ignored would be found out much later.
 
 import { DaoliError } from '../base/errors';
-import { TENANT_NAME } from '../directory/rows';
+import { NETWORK_OPTION, type NetworkId, TENANT_NAME } from '../directory/rows';
 
 export interface NetworkOptions {
   /** Undefined: the pool's tenant. */
   readonly tenant: string | undefined;
   /** Undefined: the agent's setting. */
   readonly mtu: number | undefined;
+  /** The network of another host that this one is; undefined for one of its own. */
+  readonly networkId: NetworkId | undefined;
 }
 
 interface Option {
@@ -66,7 +68,8 @@ function readMtu(options: ReadonlyMap<string, string>): number | undefined {
 export function readNetworkOptions(given: Readonly<Record<string, string>>): NetworkOptions {
   const options = new Map(Object.entries(given));
   for (const name of options.keys()) {
-    if ([TENANT.name, MTU.name, PREFIX.name, MTU_ALIAS].includes(name) || DOCKERS_OWN.has(name)) continue;
+    if ([TENANT.name, MTU.name, PREFIX.name, MTU_ALIAS, NETWORK_OPTION].includes(name)) continue;
+    if (DOCKERS_OWN.has(name)) continue;
     const known = [TENANT, MTU, PREFIX].map((option) => `${option.name} (${option.meaning})`).join(', ');
     throw new DaoliError('invalid', `DaoliNet has no option -o ${name.slice(0, 100)}; it has ${known}`, name);
   }
@@ -78,7 +81,7 @@ export function readNetworkOptions(given: Readonly<Record<string, string>>): Net
   if (!PREFIX_NAME.test(interfacePrefix)) {
     refuse(PREFIX.name, interfacePrefix.slice(0, 100), 'is not a prefix of up to 10 letters, digits, "_" and "-"');
   }
-  return { tenant, mtu: readMtu(options) };
+  return { tenant, mtu: readMtu(options), networkId: options.get(NETWORK_OPTION) as NetworkId | undefined };
 }
 
 /** The container's interfaces are called this and a number. */

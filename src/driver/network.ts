@@ -6,8 +6,15 @@ import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { describeNetwork } from '../directory/descriptions';
 import { insertAddress } from '../directory/endpoint-operations';
-import { deleteNetwork, insertNetwork, poolIdOf } from '../directory/operations';
-import { type AddressRow, DEFAULT_TENANT, type NetworkId, type NetworkRow, type PoolRow } from '../directory/rows';
+import { deleteNetwork, insertNetwork, insertReplica, loseNetwork, poolIdOf } from '../directory/operations';
+import {
+  type AddressRow,
+  DEFAULT_TENANT,
+  NETWORK_OPTION,
+  type NetworkId,
+  type NetworkRow,
+  type PoolRow,
+} from '../directory/rows';
 import type { PlanContext, Planned } from '../directory/store';
 import type { DirectoryView } from '../directory/view';
 import { checkPool } from '../ipam/pools';
@@ -49,6 +56,8 @@ export class Networks {
   create(request: CreateNetworkRequest, deadline: Deadline): Promise<void> {
     const { driver, calls } = this.parts;
     const wanted = checkRequest(request);
+    const { networkId: original } = wanted.options;
+    if (original !== undefined) return this.takeUp(original, request, deadline);
     for (const { cidr } of request.pools) checkPool(cidr, undefined, driver.settings.locatorRange);
     return calls.run(request.networkId, deadline, async () => {
       const planned = driver.store.transact((context) => this.planCreate(context, wanted));
@@ -64,18 +73,32 @@ export class Networks {
     });
   }
 
+  /** CreateNetwork, of a network that another host has: see Replicator. */
+  private takeUp(original: NetworkId, request: CreateNetworkRequest, deadline: Deadline): Promise<void> {
+    return this.parts.calls.run(original, deadline, async () => {
+      const planned = this.parts.driver.store.transact((context) => planTakeUp(context, original, request));
+      await deadline.wait(DIRECTORY, planned);
+      await this.tellController(original);
+    });
+  }
+
   /** DeleteNetwork, with endpoints of this host whose removal was lost. Unknown ids succeed. */
   delete({ networkId }: NetworkRequest, deadline: Deadline): Promise<void> {
     return this.parts.calls.run(networkId, deadline, () => this.forget(networkId, deadline));
   }
 
-  /** Takes a network away with all that it has. In its turn. Idempotent. */
-  async forget(networkId: NetworkId, deadline: Deadline): Promise<void> {
+  /**
+   * Takes a network away with all that it has here. In its turn. Idempotent. Where Docker has lost it, other hosts keep
+   * theirs.
+   */
+  async forget(networkId: NetworkId, deadline: Deadline, why: 'removed' | 'lost' = 'removed'): Promise<void> {
     const { store, flows } = this.parts.driver;
     if (store.view.network(networkId) === undefined) return;
     await this.forgetEndpoints(networkId, deadline);
-    await flows.removeNetwork(networkId);
-    await deadline.wait(DIRECTORY, this.deleteRows(networkId));
+    const isElsewhere = [...store.view.replicasOf(networkId)].some(({ host }) => host !== store.host);
+    // Where other hosts have it still, whoever follows the directory takes it out when the last has given it back.
+    if (!isElsewhere) await flows.removeNetwork(networkId);
+    await deadline.wait(DIRECTORY, this.deleteRows(networkId, why));
   }
 
   /** Enters a network in the controller as the directory has it. Nothing to do where it is gone. */
@@ -101,9 +124,9 @@ export class Networks {
     );
   }
 
-  private deleteRows(networkId: NetworkId): Promise<void> {
+  private deleteRows(networkId: NetworkId, why: 'removed' | 'lost' = 'removed'): Promise<void> {
     return this.parts.driver.store.transact((context) => ({
-      ops: deleteNetwork(context, networkId),
+      ops: why === 'lost' ? loseNetwork(context, networkId) : deleteNetwork(context, networkId),
       result: undefined,
     }));
   }
@@ -217,18 +240,33 @@ function findPool({ view, host }: PlanContext, { cidr }: RequestedPool, tenant: 
   throw new DaoliError('invalid', message, text);
 }
 
+function planTakeUp(context: PlanContext, original: NetworkId, request: CreateNetworkRequest): Planned<undefined> {
+  const { view } = context;
+  const network = view.network(original);
+  if (network === undefined) {
+    const message = `-o ${NETWORK_OPTION}=${original.slice(0, 100)}: there is no such network; agents of DaoliNet alone use it`;
+    throw new DaoliError('not-found', message, original);
+  }
+  if (network.internal !== request.internal || cidrsOf(request.pools) !== cidrsOf([...view.poolsOfNetwork(original)])) {
+    throw new DaoliError('conflict', `${describeNetwork(view, original)} has other subnets, or is internal`, original);
+  }
+  return { ops: insertReplica(context, network, request.networkId), result: undefined };
+}
+
+function cidrsOf(pools: readonly { readonly cidr: Cidr }[]): string {
+  return pools
+    .map(({ cidr }) => formatCidr(cidr))
+    .sort()
+    .join();
+}
+
 function isSameNetwork(view: DirectoryView, network: NetworkRow, request: CreateNetworkRequest): boolean {
   const [mine, asked] = [network.options, request.options];
-  const cidrs = [...view.poolsOfNetwork(network.id)].map(({ cidr }) => formatCidr(cidr)).sort();
   return (
     network.internal === request.internal &&
     network.gateway === request.pools[0]?.gateway &&
     Object.keys(mine).length === Object.keys(asked).length &&
     Object.entries(asked).every(([name, value]) => mine[name] === value) &&
-    cidrs.join() ===
-      request.pools
-        .map(({ cidr }) => formatCidr(cidr))
-        .sort()
-        .join()
+    cidrsOf([...view.poolsOfNetwork(network.id)]) === cidrsOf(request.pools)
   );
 }

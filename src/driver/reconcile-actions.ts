@@ -105,9 +105,10 @@ export class ReconcileActions {
 
   private forgetNetwork(id: NetworkId): Promise<boolean> {
     return this.driver.calls.runOnOwn(id, async (deadline) => {
-      const [endpoint] = this.parts.store.view.endpointsOf(id);
-      if (endpoint !== undefined || this.driver.calls.wasCalled(id, this.graceMs)) return false;
-      await this.driver.networks.forget(id, deadline);
+      const { view, host } = this.parts.store;
+      const isUsed = [...view.endpointsOf(id)].some((endpoint) => endpoint.host === host);
+      if (isUsed || this.driver.calls.wasCalled(id, this.graceMs)) return false;
+      await this.driver.networks.forget(id, deadline, 'lost');
       return true;
     });
   }

@@ -9,7 +9,7 @@
 
 import type { Ipv4 } from '../base/addresses';
 import { formatCidr } from '../base/addresses';
-import type { AddressRow, EndpointId, EndpointRow, NetworkId, NetworkRow, PoolId, PoolRow } from '../directory/rows';
+import type { AddressRow, EndpointId, EndpointRow, NetworkId, PoolId, PoolRow } from '../directory/rows';
 import type { DirectoryView } from '../directory/view';
 import type { SwitchPort } from '../switch/ports';
 import { LINK_NAME, linkNamesOf } from './link-names';
@@ -247,12 +247,13 @@ function unwantedLinks(seen: Observation, docker: DockerState): Unwanted[] {
 }
 
 /** Addresses that this host's Docker asked for and whose endpoint never came, or went without ReleaseAddress. */
-function unwantedAddresses({ view, host }: Observation, docker: DockerState): Unwanted[] {
+function unwantedAddresses(seen: Observation, docker: DockerState): Unwanted[] {
+  const { view, host } = seen;
   const isOurs = (row: AddressRow): boolean => row.holders.every((holder) => holder === host);
   return (
     [...view.pools()]
       // Another driver's network may use our IPAM: then its endpoints are none of ours.
-      .filter((pool) => pool.networkId !== undefined && docker.networkIds.has(pool.networkId))
+      .filter((pool) => pool.networkId !== undefined && isInDocker(seen, docker, pool.networkId))
       .flatMap((pool) => [...view.reservedOf(pool.id)].filter(isOurs))
       .map(({ uuid, since, poolId, address }) => ({
         key: `address ${uuid} ${since}`,
@@ -261,20 +262,22 @@ function unwantedAddresses({ view, host }: Observation, docker: DockerState): Un
   );
 }
 
-/** Whether no other host's Docker can have the network. */
-function isOnlyOurs({ view, host }: Observation, network: NetworkRow): boolean {
-  if ([...view.hosts()].length === 1) return true;
-  const pools = [...view.poolsOfNetwork(network.id)];
-  return pools.length > 0 && pools.every((pool) => isHeldOnlyBy(pool, host));
-}
-
 function isHeldOnlyBy(pool: PoolRow, host: string): boolean {
   return pool.holders.length === 1 && pool.holders[0] === host;
 }
 
+/** Whether this host's Docker has the network, under whatever id. */
+function isInDocker({ view, host }: Observation, docker: DockerState, id: NetworkId): boolean {
+  return docker.networkIds.has(view.replicaOn(host, id)?.dockerId ?? id);
+}
+
+/** Networks that this host's Docker had. One that no host has was made before hosts were written down. */
 function unwantedNetworks(seen: Observation, docker: DockerState): Unwanted[] {
-  return [...seen.view.networks()]
-    .filter((network) => !docker.networkIds.has(network.id) && isOnlyOurs(seen, network))
+  const { view, host } = seen;
+  const isAlone = [...view.hosts()].length === 1;
+  const isOurs = (id: NetworkId): boolean => isAlone || view.replicaOn(host, id) !== undefined;
+  return [...view.networks()]
+    .filter(({ id }) => isOurs(id) && !isInDocker(seen, docker, id))
     .map(({ uuid, id }) => ({ key: `network ${uuid}`, removal: { kind: 'forget-network', networkId: id } }));
 }
 
@@ -292,7 +295,7 @@ function findComplaints(seen: Observation, docker: DockerState): Complaint[] {
   const { view, host, links } = seen;
   const complaints: Complaint[] = [];
   for (const { endpointId, networkId } of docker.endpoints) {
-    if (view.network(networkId as NetworkId) === undefined) continue; // another driver's
+    if (view.networkOfDocker(networkId) === undefined) continue; // another driver's
     const endpoint = view.endpoint(endpointId as EndpointId);
     if (endpoint === undefined) {
       complaints.push({ endpointId, problem: 'Docker has an endpoint that DaoliNet has not: restart its container' });

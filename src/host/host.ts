@@ -62,6 +62,16 @@ export interface RouteSpec {
   readonly source?: Ipv4;
 }
 
+/** The port onto the L2 that the hosts of a site share: a macvlan, so that its NIC keeps its address and its traffic. */
+export interface FabricSpec {
+  readonly name: string;
+  readonly mac: Mac;
+  /** It is made on the interface that has this address. */
+  readonly address: Ipv4;
+  /** Whether the kernel's own IP stack must not see what comes in there, as beside OVS's userspace datapath. */
+  readonly hideFromStack: boolean;
+}
+
 /** Interfaces, addresses and routes. Calls are served in order; one that takes 5 s after its turn throws `unavailable`. */
 export interface Links {
   /** Makes the pair, host end up, IPv6 off on the host end. Idempotent: a pair of that name is taken over as far as it fits,
@@ -73,6 +83,11 @@ export interface Links {
   /** Resolves when all deletions asked for so far are done. */
   deletionsDone(): Promise<void>;
   listLinks(): Promise<Link[]>;
+  /** Makes the fabric interface, IPv6 and ARP off, and takes it up. Idempotent; one that is on another interface is made
+   * anew. Resolves with its MTU, and whether it was made now. Throws `not-found` where no interface has the address. */
+  ensureFabric(spec: FabricSpec): Promise<{ readonly mtu: number; readonly isNew: boolean }>;
+  /** Takes it away. A name that does not exist is fine. */
+  removeFabric(name: string): Promise<void>;
   /** Sets address, MAC, MTU, and takes the interface up. Idempotent. Throws `not-found` where it does not exist. */
   configureInterface(spec: InterfaceSpec): Promise<void>;
   /** Adds or replaces. */

@@ -4,12 +4,14 @@
 import { formatCidr, formatIpv4, formatMac } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import type { CoProcessSession, Reply } from './co-process-session';
-import type { HostRoute, InterfaceAddress, InterfaceSpec, Link, Links, RouteSpec, VethSpec } from './host';
+import { withInput } from './dialogues';
+import type { FabricSpec, HostRoute, InterfaceAddress, InterfaceSpec, Link, Links, RouteSpec, VethSpec } from './host';
 import type { LinkDeletions } from './link-deletions';
 import { defaultRouteDevice, parseLinks, parseRoutes, type LinkDetails } from './link-listing';
 import type { SysctlFiles } from './sysctl-files';
 
 const DEFAULT_MTU = 1500;
+const FABRIC_TABLE = 'netdev daolinet_fabric';
 
 export interface LinkSessions {
   /** `ip -batch`, for the path of a container's start. */
@@ -64,6 +66,34 @@ export class KernelLinks implements Links {
   async listLinks(): Promise<Link[]> {
     const links = parseLinks(await this.shell('list the interfaces', 'ip -j -d link show'));
     return links.map(({ peer: _peer, addresses: _addresses, ...link }) => link);
+  }
+
+  async ensureFabric(spec: FabricSpec): Promise<{ mtu: number; isNew: boolean }> {
+    const name = checkInterfaceName(spec.name);
+    const links = parseLinks(await this.shell('list the interfaces', 'ip -j -d addr show'));
+    const lower = links.find(
+      (link) => link.name !== name && link.addresses.some(({ address }) => address === spec.address),
+    );
+    if (lower === undefined) {
+      const text = formatIpv4(spec.address);
+      throw new DaoliError('not-found', `no interface of this host has the address ${text} that it joined with`, text);
+    }
+    const found = links.find((link) => link.name === name);
+    const isRight = found?.kind === 'macvlan' && found.peer === lower.name && found.mac === spec.mac;
+    if (found !== undefined && !isRight) await this.removeFabric(name);
+    if (!isRight) {
+      const words = `name ${name} link ${lower.name} address ${formatMac(spec.mac)} type macvlan mode bridge`;
+      await this.ip(`make ${name} on ${lower.name}`, name, `link add ${words}`);
+    }
+    await this.disableIpv6(name);
+    if (spec.hideFromStack) await this.shell(`hide ${name} from the stack`, withInput('nft -f -', hidingRules(name)));
+    await this.ip(`take ${name} up`, name, `link set dev ${name} arp off mtu ${lower.mtu} up`);
+    return { mtu: lower.mtu, isNew: !isRight };
+  }
+
+  async removeFabric(name: string): Promise<void> {
+    await this.sessions.ip.run(`link delete dev ${checkInterfaceName(name)}`);
+    await this.sessions.shell.run(withInput('nft -f -', `add table ${FABRIC_TABLE}\ndelete table ${FABRIC_TABLE}`));
   }
 
   async configureInterface(spec: InterfaceSpec): Promise<void> {
@@ -134,6 +164,12 @@ export class KernelLinks implements Links {
     if (reply.status !== 0) throw kernelRefused(purpose, command, reply.stderr);
     return reply.stdout;
   }
+}
+
+/** At ingress, behind the sockets that see every frame, OVS's among them, and before the IP stack. */
+function hidingRules(name: string): string {
+  const hook = `type filter hook ingress device "${name}" priority 0; policy drop;`;
+  return `add table ${FABRIC_TABLE}\ndelete table ${FABRIC_TABLE}\ntable ${FABRIC_TABLE} { chain ingress { ${hook} } }`;
 }
 
 function kernelRefused(purpose: string, subject: string, words: string): DaoliError {

@@ -32,6 +32,11 @@ export class AddressCursors {
     return newest?.address ?? (0 as Ipv4);
   }
 
+  /** What this process gave last. */
+  known(poolId: PoolId): Ipv4 | undefined {
+    return this.last.get(poolId);
+  }
+
   set(poolId: PoolId, address: Ipv4): void {
     this.last.set(poolId, address);
   }
@@ -104,11 +109,20 @@ function checkIsOf(view: DirectoryView, pool: PoolRow, address: Ipv4): void {
   if (address > last) refuse('the broadcast address of');
 }
 
+/**
+ * Where the network's own host has Docker's IPAM, which counts from the bottom and asks nobody, other hosts count from the
+ * top: so they do not meet before the pool is full.
+ */
 function freeAddress(context: PlanContext, pool: PoolRow, cursors: AddressCursors): Ipv4 {
   const { view } = context;
   const { first, last } = dynamicAddresses(pool);
-  const isTaken = (address: number) => view.addressHolder(pool.tenant, address as Ipv4) !== undefined;
-  const free = nextFree(first, last, cursors.after(view, pool.id), isTaken) as Ipv4 | undefined;
+  const isDockers = pool.networkId !== undefined && view.network(pool.networkId)?.ipam === 'docker';
+  // Its own mirror image, where top is bottom.
+  const turned = (address: number) => (isDockers ? first + last - address : address);
+  const isTaken = (address: number) => view.addressHolder(pool.tenant, turned(address) as Ipv4) !== undefined;
+  const after = isDockers ? cursors.known(pool.id) : cursors.after(view, pool.id);
+  const found = nextFree(first, last, after === undefined ? 0 : turned(after), isTaken);
+  const free = found === undefined ? undefined : (turned(found) as Ipv4);
   if (free === undefined) throw exhausted(view, pool, last - first + 1);
   cursors.set(pool.id, free);
   return free;

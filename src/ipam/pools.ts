@@ -12,8 +12,9 @@ import {
 } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import { nextFree } from '../directory/allocation';
-import { insertPool, poolIdOf } from '../directory/operations';
-import type { PoolId, PoolRow } from '../directory/rows';
+import { describeNetwork } from '../directory/descriptions';
+import { holdPool, insertPool, poolIdOf } from '../directory/operations';
+import type { NetworkId, PoolId, PoolRow } from '../directory/rows';
 import type { PlanContext, Planned } from '../directory/store';
 import type { PoolRequest } from './schemas';
 
@@ -115,8 +116,20 @@ export interface GivenPool {
 
 /** RequestPool. Throws `invalid`, `conflict` where it overlaps another pool of the tenant, and `exhausted`. */
 export function planPool(context: PlanContext, request: PoolRequest, defaults: DefaultPools): Planned<GivenPool> {
-  const { tenant, range } = request;
+  const { tenant, range, networkId } = request;
+  if (networkId !== undefined) return planPoolOf(context, networkId, request.cidr);
   const cidr = request.cidr ?? nextDefaultPool(context, tenant, defaults);
   checkPool(cidr, range, defaults.locators);
   return { ops: insertPool(context, { tenant, cidr, range }), result: { poolId: poolIdOf(tenant, cidr, range), cidr } };
+}
+
+/** A pool of a network that another host has. Throws `not-found`. */
+function planPoolOf(context: PlanContext, networkId: NetworkId, wanted: Cidr | undefined): Planned<GivenPool> {
+  const { view } = context;
+  const isWanted = ({ cidr }: PoolRow) => cidr.base === wanted?.base && cidr.prefix === wanted.prefix;
+  const pool = [...view.poolsOfNetwork(networkId)].find(isWanted);
+  if (pool !== undefined) return { ops: holdPool(context, pool), result: { poolId: pool.id, cidr: pool.cidr } };
+  const what = wanted === undefined ? 'a subnet that is not named' : `subnet ${formatCidr(wanted)}`;
+  const message = `${what} is none of ${describeNetwork(view, networkId)}, which agents of DaoliNet alone make elsewhere`;
+  throw new DaoliError('not-found', message, networkId);
 }

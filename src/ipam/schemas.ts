@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { type Cidr, type Ipv4, type Mac, parseCidr, parseIpv4, parseMac } from '../base/addresses';
 import { parsed, parsedUnlessEmpty, parserOf } from '../base/body-schema';
 import { DaoliError } from '../base/errors';
-import { DEFAULT_TENANT, type PoolId, TENANT_NAME } from '../directory/rows';
+import { DEFAULT_TENANT, NETWORK_OPTION, type NetworkId, type PoolId, TENANT_NAME } from '../directory/rows';
 
 /** The one address space: of both scopes, so that a pool has the same id on every node of a swarm. */
 export const ADDRESS_SPACE = 'daolinet';
@@ -23,6 +23,8 @@ export interface PoolRequest {
   /** Undefined: any free one. */
   readonly cidr: Cidr | undefined;
   readonly range: Cidr | undefined;
+  /** The network that it is a pool of already: on another host, whose network this host's Docker is to have too. */
+  readonly networkId: NetworkId | undefined;
 }
 
 export interface AddressRequest {
@@ -54,12 +56,14 @@ const REQUEST_POOL = z
     if (range !== undefined && cidr === undefined) {
       throw new DaoliError('invalid', '--ip-range needs a --subnet around it');
     }
-    return { tenant: readTenant(body.Options ?? {}), cidr, range };
+    const given = body.Options ?? {};
+    const networkId = given[NETWORK_OPTION] as NetworkId | undefined;
+    return { tenant: readTenant(given), cidr, range, networkId };
   });
 
 /** Reads what the user gave with --ipam-opt. A mistyped option that is ignored would be found out much later. */
 function readTenant(given: Readonly<Record<string, string>>): string {
-  const unknown = Object.keys(given).find((name) => name !== TENANT_OPTION);
+  const unknown = Object.keys(given).find((name) => name !== TENANT_OPTION && name !== NETWORK_OPTION);
   if (unknown !== undefined) {
     const message = `DaoliNet has no option --ipam-opt ${unknown.slice(0, 100)}; it has ${TENANT_OPTION} (the address space)`;
     throw new DaoliError('invalid', message, unknown);

@@ -4,7 +4,7 @@
 import { parseCidr, parseIpv4, parseMac, type Cidr } from '../../src/base/addresses';
 import * as endpoints from '../../src/directory/endpoint-operations';
 import * as networks from '../../src/directory/operations';
-import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
+import type { EndpointId, NetworkId, NetworkRow, PoolId, PoolRow } from '../../src/directory/rows';
 import type { DirectoryStore, Ops, PlanContext } from '../../src/directory/store';
 import { addressState } from '../../src/directory/view';
 
@@ -23,7 +23,17 @@ export const MAC = parseMac('02:42:0a:01:00:05');
 export const ADDRESS = parseIpv4('10.1.0.5');
 export const GATEWAY = parseIpv4('10.1.0.1');
 export const POOL = 'red/10.1.0.0/24' as PoolId;
-const TABLES = ['LocatorBlock', 'Host', 'Tenant', 'Network', 'Pool', 'Address', 'Endpoint', 'PublishedPort'];
+const TABLES = [
+  'LocatorBlock',
+  'Host',
+  'Tenant',
+  'Network',
+  'NetworkReplica',
+  'Pool',
+  'Address',
+  'Endpoint',
+  'PublishedPort',
+];
 
 export const network = {
   id: NETWORK,
@@ -40,6 +50,14 @@ const ownPools = { ipam: 'docker', newPools: [{ cidr: parseCidr('10.1.0.0/16') }
 /** Writes what a function of the operations files plans. */
 export function run(store: DirectoryStore, make: (context: PlanContext) => Ops): Promise<void> {
   return store.transact((context) => ({ ops: make(context), result: undefined }));
+}
+
+/** Another host's view follows a moment later. Throws after two seconds, saying what is not so. */
+async function seen(what: string, isSo: () => boolean): Promise<void> {
+  for (let tries = 0; !isSo(); tries += 1) {
+    if (tries === 400) throw new Error(`after two seconds it is not so that ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 /** A network on our IPAM with one reserved address. */
@@ -75,7 +93,7 @@ export function directoryContract(open: () => Promise<TestCluster>): void {
     return row && addressState(store.view, row);
   };
   const counts = () => Promise.all(TABLES.map((table) => cluster.rowCount(table)));
-  const onlyHosts = [1, 1, 0, 0, 0, 0, 0, 0];
+  const onlyHosts = [1, 1, 0, 0, 0, 0, 0, 0, 0];
 
   describe('the life of a network', () => {
     test('everything is there as typed rows when a transaction resolves', async () => {
@@ -93,7 +111,7 @@ export function directoryContract(open: () => Promise<TestCluster>): void {
       expect(view.endpointByPort('host1', 1)).toBe(row);
       expect([...view.endpointsOf(NETWORK)]).toEqual([row]);
       expect([...view.endpointsOn('host1')]).toEqual([row]);
-      expect(await counts()).toEqual([1, 1, 1, 1, 1, 2, 1, 0]);
+      expect(await counts()).toEqual([1, 1, 1, 1, 1, 1, 2, 1, 0]);
     });
 
     test("Docker's order of removal leaves nothing, not even the tenant", async () => {
@@ -156,6 +174,67 @@ export function directoryContract(open: () => Promise<TestCluster>): void {
       await run(store, (c) => endpoints.updateEndpoint(c, ENDPOINT, { aliases: ['c', 'b'] }));
       expect([...(store.view.endpoint(ENDPOINT)?.aliases ?? [])].sort()).toEqual(['b', 'c']);
       end();
+    });
+  });
+
+  describe('a network on several hosts', () => {
+    const dockerId = 'b'.repeat(64);
+    let other: DirectoryStore;
+    const replicate = (id = dockerId) =>
+      run(other, (c) => networks.insertReplica(c, c.view.network(NETWORK) as NonNullable<NetworkRow>, id));
+    const isGone = () => [store, other].every(({ view }) => [...view.networks()].length === 0);
+    beforeEach(async () => {
+      other = await cluster.join('host2');
+      await addNetwork(store);
+      await seen('host2 sees the network', () => other.view.network(NETWORK) !== undefined);
+      await replicate();
+    });
+
+    test('is found by the id that either Docker has for it', async () => {
+      for (const id of [NETWORK, dockerId]) expect(other.view.networkOfDocker(id)?.id).toBe(NETWORK);
+      expect(other.view.networkOfDocker('other')).toBeUndefined();
+      expect([...other.view.replicasOf(NETWORK)].map(({ host }) => host).sort()).toEqual(['host1', 'host2']);
+      await replicate();
+      await expect(replicate('c'.repeat(64))).rejects.toThrow('network nnnnnnnnnnnn is on host host2 already');
+    });
+
+    test('goes when the last host has given it back; a pool that one host gives back stays for the other', async () => {
+      await run(other, (c) => networks.holdPool(c, c.view.pool(POOL) as NonNullable<PoolRow>));
+      await run(store, (c) => networks.deleteNetwork(c, NETWORK));
+      await run(store, (c) => networks.releasePool(c, POOL));
+      await seen('only host2 holds the pool', () => other.view.pool(POOL)?.holders.join() === 'host2');
+      expect(other.view.network(NETWORK)?.isRemoved).toBe(true);
+      await run(other, (c) => networks.deleteNetwork(c, NETWORK));
+      await run(other, (c) => networks.releasePool(c, POOL));
+      expect([...other.view.networks(), ...other.view.pools(), ...other.view.tenants()]).toEqual([]);
+      expect(await cluster.rowCount('NetworkReplica')).toBe(0);
+    });
+
+    test('goes as well when both give it back at once, and nobody takes it up while it goes', async () => {
+      const giveBack = () =>
+        Promise.all([store, other].map((each) => run(each, (c) => networks.deleteNetwork(c, NETWORK))));
+      await giveBack();
+      await seen('it is gone everywhere', isGone);
+      await giveBack();
+      await run(store, (c) => networks.releasePool(c, POOL));
+      await addNetwork(store);
+      await seen('host2 sees the next one', () => other.view.network(NETWORK) !== undefined);
+      await replicate();
+      await run(store, (c) => networks.deleteNetwork(c, NETWORK));
+      await seen('it is being removed', () => other.view.network(NETWORK)?.isRemoved === true);
+      await expect(
+        run(store, (c) => networks.insertReplica(c, c.view.network(NETWORK)!, 'd'.repeat(64))),
+      ).rejects.toThrow('is being removed');
+    });
+
+    test('stays while a host has endpoints in it, on that host', async () => {
+      await run(other, (c) => endpoints.insertEndpoint(c, endpoint));
+      await run(store, (c) => networks.deleteNetwork(c, NETWORK));
+      await expect(run(other, (c) => networks.deleteNetwork(c, NETWORK))).rejects.toThrow('still has endpoints');
+      await expect(replicate('c'.repeat(64))).rejects.toThrow('host2 already');
+      await run(other, (c) => endpoints.deleteEndpoint(c, ENDPOINT));
+      await run(other, (c) => networks.deleteNetwork(c, NETWORK));
+      await seen('it is gone everywhere', isGone);
     });
   });
 

@@ -114,7 +114,7 @@ export class DockerWithSubnets extends MemoryDocker {
     this.networks.push({ id, ...rest });
   }
 
-  removeNetwork(id: string): void {
+  dropNetwork(id: string): void {
     this.networks = this.networks.filter((network) => network.id !== id);
   }
 
@@ -382,7 +382,7 @@ export class DockerActor {
     const poolId = poolIdOf(spec.tenant ?? 'default', parseCidr(spec.cidr));
     if (spec.addressSpace === undefined) await this.ignoring(this.agent.releasePool(poolId));
     await this.ignoring(this.agent.call('DeleteNetwork', { NetworkID: networkId }));
-    this.world.docker.removeNetwork(networkId);
+    this.world.docker.dropNetwork(networkId);
     this.world.docker.subnets.delete(spec.cidr);
   }
 

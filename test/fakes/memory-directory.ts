@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
-import { parseCidr, type Cidr, type Mac } from '../../src/base/addresses';
+import { parseCidr, type Cidr, type Ipv4, type Mac } from '../../src/base/addresses';
 import { systemClock, type Clock } from '../../src/base/clock';
 import { RoundRobinAllocator, nextLocatorBlock } from '../../src/directory/allocation';
 import { insertHost } from '../../src/directory/operations';
@@ -31,6 +31,8 @@ export interface MemoryDirectoryOptions {
   readonly host?: string;
   /** Default 100.64.0.0/10. */
   readonly locatorRange?: Cidr;
+  /** The server's own address in its cluster. */
+  readonly address?: Ipv4;
   readonly clock?: Clock;
   /** Milliseconds since 1970. Default Date.now. */
   readonly wallClock?: () => number;
@@ -68,7 +70,7 @@ export class MemoryDirectory implements DirectoryStore {
       newUuid: () => randomUUID() as Uuid,
     });
     this.follow();
-    this.insertOwnHost(range);
+    this.insertOwnHost(range, options.address);
   }
 
   get view(): DirectoryTables {
@@ -130,7 +132,17 @@ export class MemoryDirectory implements DirectoryStore {
   }
 
   private follow(): void {
-    for (const table of ['LocatorBlock', 'Host', 'Tenant', 'Network', 'Pool', 'Address', 'PublishedPort', 'Endpoint']) {
+    for (const table of [
+      'LocatorBlock',
+      'Host',
+      'Tenant',
+      'Network',
+      'NetworkReplica',
+      'Pool',
+      'Address',
+      'PublishedPort',
+      'Endpoint',
+    ]) {
       this.tables.apply([...this.database.table(table)].map(([uuid, row]) => ({ table, uuid, row })));
     }
     this.database.onChange((changes) => {
@@ -139,14 +151,14 @@ export class MemoryDirectory implements DirectoryStore {
     });
   }
 
-  private insertOwnHost(range: Cidr): void {
+  private insertOwnHost(range: Cidr, address: Ipv4 | undefined): void {
     if (this.tables.host(this.host) !== undefined) return;
     const block = nextLocatorBlock(this.tables, range);
     if (block === undefined) throw new Error('no locator block is left');
     const number = [...this.tables.hosts()].length + 1;
     const routerMac = (0x02_da_00_00_00_00 + number) as Mac;
     const datapathId = routerMac.toString(16).padStart(16, '0');
-    this.database.transact(insertHost({ name: this.host, routerMac, datapathId, block }));
+    this.database.transact(insertHost({ name: this.host, routerMac, datapathId, address, block }));
   }
 }
 

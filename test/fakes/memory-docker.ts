@@ -9,6 +9,7 @@ import type {
   DockerNetwork,
   DockerWatch,
   NetworkEvent,
+  NetworkSpec,
 } from '../../src/docker/docker';
 
 export class MemoryDocker implements Docker {
@@ -16,6 +17,10 @@ export class MemoryDocker implements Docker {
   endpoints: DockerEndpoint[] = [];
   ownSubnets: string[] = [];
   bridges: string[] = ['docker0'];
+  /** What the driver says to a network that Docker makes, or gives back. */
+  onCreate: (id: string, spec: NetworkSpec) => Promise<void> = () => Promise.resolve();
+  onRemove: (id: string) => Promise<void> = () => Promise.resolve();
+  private created = 0;
   private available = true;
   private readonly watchers = new Set<DockerHandlers>();
 
@@ -55,6 +60,30 @@ export class MemoryDocker implements Docker {
 
   listBridges(): Promise<string[]> {
     return this.answer(() => [...this.bridges]);
+  }
+
+  listAllNetworks(): Promise<{ id: string; name: string }[]> {
+    return this.answer(() => this.networks.map(({ id, name }) => ({ id, name })));
+  }
+
+  async createNetwork(spec: NetworkSpec): Promise<string> {
+    const id = await this.answer(() => `d${(this.created += 1)}`.padEnd(64, '0'));
+    await this.onCreate(id, spec);
+    this.networks.push({
+      id,
+      name: spec.name,
+      driver: 'daolinet',
+      scope: 'local',
+      internal: spec.internal,
+      labels: {},
+    });
+    return id;
+  }
+
+  async removeNetwork(id: string): Promise<void> {
+    await this.answer(() => undefined);
+    await this.onRemove(id);
+    this.networks = this.networks.filter((network) => network.id !== id);
   }
 
   watch(handlers: DockerHandlers): DockerWatch {

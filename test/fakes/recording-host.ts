@@ -5,6 +5,7 @@ import { DaoliError } from '../../src/base/errors';
 import type { Ipv4, Mac } from '../../src/base/addresses';
 import { cidrOf, formatCidr, formatIpv4 } from '../../src/base/addresses';
 import type {
+  FabricSpec,
   Firewall,
   FirewallConfig,
   Host,
@@ -61,6 +62,18 @@ export class RecordingLinks implements Links {
   addLink(name: string, link: Partial<Link> = {}): void {
     const made = { name, index: this.index++, mac: 0x020000000000 as Mac, mtu: 1500, up: false, kind: '', ...link };
     this.table.set(name, { link: made, checksumOffload: true, addresses: [] });
+  }
+
+  async ensureFabric({ name, mac }: FabricSpec): Promise<{ mtu: number; isNew: boolean }> {
+    await this.recorder.record('links.ensureFabric', name);
+    const isNew = !this.table.has(name);
+    if (isNew) this.addLink(name, { kind: 'macvlan', mac, mtu: this.defaultMtu, up: true });
+    return { mtu: this.defaultMtu, isNew };
+  }
+
+  async removeFabric(name: string): Promise<void> {
+    await this.recorder.record('links.removeFabric', name);
+    this.table.delete(name);
   }
 
   async createVeth(spec: VethSpec): Promise<void> {

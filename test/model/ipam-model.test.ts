@@ -52,7 +52,7 @@ class World {
   async createNetworks(): Promise<void> {
     const [first, second] = this.directories as [MemoryDirectory, MemoryDirectory];
     for (const tenant of ['red', 'blue']) {
-      const { poolId } = await this.ipam(0).requestPool({ tenant, cidr: CIDR, range: undefined });
+      const { poolId } = await this.ipam(0).requestPool({ tenant, cidr: CIDR, range: undefined, networkId: undefined });
       await this.ipam(0).requestAddress({ poolId, address: undefined, use: 'gateway', mac: undefined });
       const id = tenant as NetworkId;
       const network = {

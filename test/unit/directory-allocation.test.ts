@@ -90,7 +90,7 @@ describe("this host's row", () => {
       const allocate = new RoundRobinAllocator(view, host, RANGE);
       return { view, host, allocate, nowMs: 0, attempt: 0 };
     };
-    const full = parseCidr('100.64.0.0/24');
+    const full = { locatorRange: parseCidr('100.64.0.0/24'), address: undefined };
     const tables = tablesWith(['100.64.0.0/24']);
     expect(planOwnHost(contextOf(tables, 'host0'), full, Math.random)).toEqual([]);
     expect(() => planOwnHost(contextOf(tables, 'host9'), full, Math.random)).toThrow(

@@ -170,7 +170,7 @@ test('Docker removed a container while the plugin was dead', async () => {
   const survivor = await startSurvivor(world);
   world.docker.removeEndpoint(survivor.container.endpointId);
   world.giveBack(survivor.container.endpointId);
-  world.docker.removeNetwork(survivor.networkId);
+  world.docker.dropNetwork(survivor.networkId);
   world.docker.subnets.clear();
   const agent = await recover(world);
   expect(world.leftovers(agent)).toEqual([]);
@@ -227,7 +227,7 @@ test('a Docker that lists nothing of ours takes no running container with it', a
   const world = new DriverWorld();
   const survivor = await startSurvivor(world);
   world.docker.removeEndpoint(survivor.container.endpointId);
-  world.docker.removeNetwork(survivor.networkId);
+  world.docker.dropNetwork(survivor.networkId);
   const agent = await recover(world);
   expectWorking(agent, survivor);
   // As soon as the container has ended, everything of it goes.
