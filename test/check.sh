@@ -13,7 +13,7 @@ npx tsc --noEmit &
 types=$!
 npx eslint . || failed="$failed lint"
 wait $types || failed="$failed types"
-npx prettier --check --log-level warn src test plugin config.json || failed="$failed format"
+npx prettier --check --log-level warn src lab test plugin config.json || failed="$failed format"
 npx jest --selectProjects unit "$@" || failed="$failed unit tests"
 
 [ -z "$failed" ] && exit

@@ -61,7 +61,7 @@ say 'with a real Open vSwitch'
 run_jest ovs --selectProjects ovs
 
 say 'the plugin'
-if bash test/e2e/build-plugin.sh; then
+if bash lab/build-plugin.sh; then
   say "end to end, this machine's Docker"
   DAOLINET_TEST_DOCKER=20.10 run_jest e2e --selectProjects e2e --runInBand
   say 'end to end, Docker 28 (Debian testing)'

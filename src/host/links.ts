@@ -169,7 +169,8 @@ export class KernelLinks implements Links {
 /** At ingress, behind the sockets that see every frame, OVS's among them, and before the IP stack. */
 function hidingRules(name: string): string {
   const hook = `type filter hook ingress device "${name}" priority 0; policy drop;`;
-  return `add table ${FABRIC_TABLE}\ndelete table ${FABRIC_TABLE}\ntable ${FABRIC_TABLE} { chain ingress { ${hook} } }`;
+  const fresh = `add table ${FABRIC_TABLE}\ndelete table ${FABRIC_TABLE}\nadd table ${FABRIC_TABLE}`;
+  return `${fresh}\nadd chain ${FABRIC_TABLE} ingress { ${hook} }`;
 }
 
 function kernelRefused(purpose: string, subject: string, words: string): DaoliError {

@@ -2,7 +2,7 @@
 // client until it has ended, on an emulated host with the plugin as it is installed (userspace datapath). Alternating, each
 // round in another order. dockerd itself takes most of it: what counts is the difference to the bridge in the same run.
 
-import { IMAGE, startHost, type Host } from '../e2e/host';
+import { IMAGE, startHost, type Host } from '../../lab/host';
 import { median, percentile } from './support/report';
 import { publish } from './support/results';
 

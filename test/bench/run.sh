@@ -16,9 +16,9 @@ for name in "${names[@]}"; do
     echo "there is no benchmark $name; there are:$(printf ' %s' $(basename -as .ts test/bench/*.ts))" >&2
     exit 2
   fi
-  # An emulated host (test/e2e/host.ts) finds its scripts beside itself.
+  # An emulated host (lab/host.ts) finds its scripts beside itself.
   npx --no-install esbuild "test/bench/$name.ts" --bundle --platform=node --target=node20 --sourcemap=inline \
-    --external:cpu-features --external:'*.node' --define:__dirname="\"$PWD/test/e2e\"" --log-level=warning --outfile="build/bench/$name.cjs"
+    --external:cpu-features --external:'*.node' --define:__dirname="\"$PWD/lab\"" --log-level=warning --outfile="build/bench/$name.cjs"
   printf '\n== %s\n' "$name"
   node --enable-source-maps "build/bench/$name.cjs" --json "build/bench/$name.json" || failed=1
 done

@@ -4,7 +4,7 @@
 // of ovs-vswitchd, and containers that leave segments and checksums to it. The kernel's datapath is not measured here: the
 // machine's kernel may have none.
 
-import { IMAGE, startHost, type Host } from '../e2e/host';
+import { IMAGE, startHost, type Host } from '../../lab/host';
 import { median } from './support/report';
 import { publish, type Result } from './support/results';
 

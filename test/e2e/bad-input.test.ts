@@ -2,7 +2,7 @@
 // thing, and changes nothing.
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { PLUGIN, waitFor, type Host } from './host';
+import { PLUGIN, waitFor, type Host } from '../../lab/host';
 import {
   addressOf,
   getApi,

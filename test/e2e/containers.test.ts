@@ -2,7 +2,7 @@
 // run, every way to stop and start them, many at once, and a Compose file.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { HOST_ADDRESS, IMAGE, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from './host';
+import { HOST_ADDRESS, IMAGE, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from '../../lab/host';
 import {
   addressOf,
   answers,

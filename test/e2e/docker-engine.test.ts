@@ -5,8 +5,8 @@ import { systemClock } from '../../src/base/clock';
 import { silentLogger } from '../../src/base/logger';
 import type { ContainerEvent, DockerHandlers, NetworkEvent } from '../../src/docker/docker';
 import { Engine } from '../../src/docker/engine';
-import { Host, IMAGE } from './host';
-import { Namespace, waitFor } from './namespace';
+import { Host, IMAGE } from '../../lab/host';
+import { Namespace, waitFor } from '../../lab/namespace';
 
 jest.setTimeout(120_000);
 
@@ -15,7 +15,7 @@ let docker: Engine;
 
 beforeAll(async () => {
   await host.boot();
-  await host.exec('sh', ['-s', IMAGE], { input: readFileSync(join(__dirname, 'image.sh')) });
+  await host.exec('sh', ['-s', IMAGE], { input: readFileSync(join(__dirname, '../../lab/image.sh')) });
   docker = new Engine({
     socketPath: host.path('/run/docker.sock'),
     // Docker's bridge plays our driver.

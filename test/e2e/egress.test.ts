@@ -1,7 +1,7 @@
 // Out of the container, through the host, to a server in a namespace that stands for the internet and knows no way back to
 // any container: what comes back proves that the host's address was the source. FORWARD is set to DROP, as Docker does it
 // on most hosts.
-import { HOST_ADDRESS, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from './host';
+import { HOST_ADDRESS, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from '../../lab/host';
 import {
   answers,
   ask,

@@ -1,7 +1,7 @@
 // Networks apart, and tenants apart though they use the same addresses: with NET_ADMIN and NET_RAW inside its container, an
 // attacker forges what can be forged. Each forged packet carries a word of its own; the tests say who got to see that word.
 
-import { HOST_ADDRESS, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from './host';
+import { HOST_ADDRESS, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from '../../lab/host';
 import { Capture } from './support/capture';
 import {
   arp,

@@ -1,6 +1,6 @@
 // Networks as `docker network create` makes them: subnets, gateways, ranges, options, both IPAM drivers and both names of
 // the driver. Each is proved by containers that talk.
-import { type Host, IMAGE } from './host';
+import { type Host, IMAGE } from '../../lab/host';
 import {
   addressOf,
   answers,

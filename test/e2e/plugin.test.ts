@@ -1,6 +1,6 @@
 // The managed plugin as a thing that Docker installs: settings, disable and enable, upgrade, removal, and what its
 // supervisor keeps running. What networks do is tested elsewhere.
-import { IMAGE, PLUGIN, REMOTE_PLUGIN, startHost, waitFor, type Host } from './host';
+import { IMAGE, PLUGIN, REMOTE_PLUGIN, startHost, waitFor, type Host } from '../../lab/host';
 
 const START_MS = 900_000; // the first host of a run builds the plugin
 const STEP_MS = 120_000;

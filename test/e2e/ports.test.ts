@@ -1,6 +1,6 @@
 // Published ports: `docker run -p` and -P, reached by the host, by its neighbours, and by containers; what is refused, and
 // what is left when it was. FORWARD is set to DROP, as Docker does it on most hosts.
-import { HOST_ADDRESS, IMAGE, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from './host';
+import { HOST_ADDRESS, IMAGE, INTERNET_ADDRESS, OUTSIDE_ADDRESS, waitFor, type Host } from '../../lab/host';
 import {
   addressOf,
   answers,

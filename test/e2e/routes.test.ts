@@ -1,8 +1,8 @@
 // Hot-plug routes as containers notice them, and as `ovs-ofctl dump-flows` shows them: none while nobody talks, both
 // directions after one packet, which is not lost, and none again when the pair has been silent.
 
-import { INTERNET_ADDRESS, OUTSIDE_ADDRESS, PLUGIN, waitFor, type Host } from './host';
-import type { BackgroundCommand } from './namespace';
+import { INTERNET_ADDRESS, OUTSIDE_ADDRESS, PLUGIN, waitFor, type Host } from '../../lab/host';
+import type { BackgroundCommand } from '../../lab/namespace';
 import { Capture, networkOf } from './support/capture';
 import { sendDatagram } from './support/frames';
 import {

@@ -1,7 +1,7 @@
 // What a running container notices when a part of DaoliNet, Open vSwitch or Docker dies and comes back: nothing, beside
 // new routes that wait while the part is away. And that nothing is left over afterwards.
 
-import { PLUGIN, REMOTE_PLUGIN, startHost, waitFor, type Host } from './host';
+import { PLUGIN, REMOTE_PLUGIN, startHost, waitFor, type Host } from '../../lab/host';
 
 jest.setTimeout(300_000);
 

@@ -12,6 +12,9 @@ export const contractConfig: FirewallConfig = {
   dockerBridges: ['docker0'],
 };
 
+/** Of an interface that is there: `uplink`. */
+export const UPLINK_ADDRESS = parseIpv4('192.0.2.1');
+
 function endpoint(endpointId: string, last: number, ports: PublishedEndpoint['ports']): PublishedEndpoint {
   const locator = parseIpv4(`100.64.7.${last}`);
   return { endpointId, locator, ports, tenantPools: [parseCidr('10.1.0.0/16'), parseCidr('10.1.2.0/24')] };
@@ -57,6 +60,22 @@ export function hostContract(of: () => { host: Host; makeHostInterface: () => vo
   test('a name that the kernel does not take is refused', async () => {
     const spec = { name: 'a-name-that-is-too-long', peer: 'x', mtu: 1500, checksumOffload: true };
     await expect(of().host.links.createVeth(spec)).rejects.toMatchObject({ code: 'invalid' });
+  });
+
+  test('the fabric interface is made once on the interface that has the address, and goes', async () => {
+    const { links } = of().host;
+    const mac = parseMac('02:da:00:00:00:fe');
+    const spec = { name: 'daoli-fab', mac, address: UPLINK_ADDRESS, hideFromStack: true };
+    expect(await links.ensureFabric(spec)).toEqual({ mtu: 1500, isNew: true });
+    expect(await links.ensureFabric(spec)).toEqual({ mtu: 1500, isNew: false });
+    const made = (await links.listLinks()).find(({ name }) => name === spec.name);
+    expect(made).toMatchObject({ kind: 'macvlan', mac, mtu: 1500, up: true });
+    await expect(links.ensureFabric({ ...spec, address: parseIpv4('192.0.2.99') })).rejects.toThrow(
+      'no interface of this host has the address 192.0.2.99',
+    );
+    await links.removeFabric(spec.name);
+    await links.removeFabric(spec.name);
+    expect(await names()).not.toContain(spec.name);
   });
 
   test('the host interface gets its address, and routes by it come and go', async () => {

@@ -54,6 +54,7 @@ export class RecordingLinks implements Links {
   readonly table = new Map<string, FakeLink>();
   readonly routes: HostRoute[] = [];
   defaultMtu = 1500;
+  uplinkAddress = 0xc0000201 as Ipv4;
   private index = 1;
 
   constructor(private readonly recorder: Recorder) {}
@@ -64,8 +65,12 @@ export class RecordingLinks implements Links {
     this.table.set(name, { link: made, checksumOffload: true, addresses: [] });
   }
 
-  async ensureFabric({ name, mac }: FabricSpec): Promise<{ mtu: number; isNew: boolean }> {
+  async ensureFabric({ name, mac, address }: FabricSpec): Promise<{ mtu: number; isNew: boolean }> {
     await this.recorder.record('links.ensureFabric', name);
+    if (address !== this.uplinkAddress) {
+      const text = formatIpv4(address);
+      throw new DaoliError('not-found', `no interface of this host has the address ${text} that it joined with`, text);
+    }
     const isNew = !this.table.has(name);
     if (isNew) this.addLink(name, { kind: 'macvlan', mac, mtu: this.defaultMtu, up: true });
     return { mtu: this.defaultMtu, isNew };

@@ -2,8 +2,8 @@
 // packet with a marker in it came, zero included.
 
 import { readFileSync } from 'node:fs';
-import { type Host, waitFor } from '../host';
-import type { BackgroundCommand } from '../namespace';
+import { type Host, waitFor } from '../../../lab/host';
+import type { BackgroundCommand } from '../../../lab/namespace';
 import { ON_HOST, OUTSIDE } from './peers';
 
 /** Sizes of the headers of a capture file and of each packet in it; where in the latter the packet's length stands. */

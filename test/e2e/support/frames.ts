@@ -4,7 +4,7 @@
 import { parseIpv4, parseMac } from '../../../src/base/addresses';
 import { setMac } from '../../../src/packet/bytes';
 import { internetChecksum } from '../../../src/packet/checksum';
-import type { Host } from '../host';
+import type { Host } from '../../../lab/host';
 import { networkOf } from './capture';
 import { OUTSIDE } from './peers';
 

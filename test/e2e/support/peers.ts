@@ -5,8 +5,8 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync } from 'node:fs';
 import * as http from 'node:http';
 import * as path from 'node:path';
-import { type Host, type HostOptions, IMAGE, startHost, waitFor } from '../host';
-import type { BackgroundCommand } from '../namespace';
+import { type Host, type HostOptions, IMAGE, startHost, waitFor } from '../../../lab/host';
+import type { BackgroundCommand } from '../../../lab/namespace';
 
 /** Where a client runs: a container by its name, or one of these. */
 export const ON_HOST = '(host)';

@@ -132,6 +132,11 @@ export class Namespace {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
 
+  /** The host's process 1, as this machine numbers it; 0 while it does not run. */
+  get init(): number {
+    return this.pid;
+  }
+
   /** A path inside, as this process can open it; sockets too. */
   path(inside: string): string {
     return `/proc/${this.pid}/root${inside}`;

@@ -4,12 +4,15 @@
 //
 //   outside 198.51.100.1 ──── 198.51.100.10 eth0 host: dockerd, OVS, plugin
 //   (and 203.0.113.7)                            default route to outside; outside has no route back to any container
+//
+// With `site` it is one of several on a common L2 instead: see site.ts.
 
 import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import * as http from 'node:http';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
+import type { Site } from './site';
 import { Namespace, waitFor, type BackgroundCommand, type CommandOptions, type CommandResult } from './namespace';
 
 export { waitFor } from './namespace';
@@ -41,6 +44,10 @@ export interface HostOptions {
   readonly plugin?: boolean;
   /** Without it (false) no Open vSwitch runs on the host. */
   readonly ovs?: boolean;
+  /** What the host is called. Default "host-a". */
+  readonly name?: string;
+  /** The L2 that it is on, with others, in place of an "outside" of its own. */
+  readonly site?: Site;
 }
 
 const BUILD_TIMEOUT_MS = 900_000;
@@ -93,7 +100,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   const engine = chosenEngine(options);
   const registry = await buildPlugin();
   const root = engine === '28' ? await runScript('testing-userland.sh') : undefined;
-  const namespace = Namespace.create('host-a', root);
+  const namespace = Namespace.create(options.name ?? 'host-a', root);
   const host = new Host(namespace, options);
   try {
     cpSync(registry, path.join(namespace.folder, 'registry'), { recursive: true });
@@ -118,12 +125,20 @@ export function chosenEngine(options: HostOptions = {}): Engine {
 
 export class Host {
   private liveRestore = false;
+  readonly name: string;
 
   /** Does nothing yet; `startHost` makes hosts. */
   constructor(
     private readonly namespace: Namespace,
     private readonly options: HostOptions,
-  ) {}
+  ) {
+    this.name = options.name ?? 'host-a';
+  }
+
+  /** The address by which others on its L2 know it. */
+  get address(): string {
+    return this.options.site?.addressOf(this.name) ?? HOST_ADDRESS;
+  }
 
   /** Runs a command on the host. Fails, with what it said on standard error, when its exit code is not 0. */
   async exec(command: string, args: readonly string[] = [], options?: CommandOptions): Promise<string> {
@@ -265,7 +280,8 @@ export class Host {
   /** Starts namespaces and daemons; the host is off before. */
   async boot(): Promise<void> {
     await this.namespace.start();
-    await this.exec('sh', ['-c', NETWORK]);
+    if (this.options.site === undefined) await this.exec('sh', ['-c', NETWORK]);
+    else await this.options.site.plug(this.namespace, this.name);
     this.namespace.startDaemon('containerd', ['containerd', '--log-level', 'warn']);
     await Promise.all([this.startDockerd(), this.startRegistry(), this.options.ovs === false || this.startOvs()]);
   }

@@ -4,7 +4,7 @@
 #
 # usage: build-plugin.sh       prints the folder, to be served by docker-registry
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 
 CACHE=/var/cache/daolinet
 KEEP=3 # folders of earlier states of the sources
@@ -42,7 +42,7 @@ if [ ! -d "$folder" ]; then
   scratch=$(mktemp -d "${TMPDIR:-/tmp}/daolinet-build.XXXXXX")
   trap 'rm -rf "$scratch" "$folder.new"' EXIT
   rm -rf "$folder.new"
-  sh test/e2e/namespace.sh "$scratch" builder bash "$0" --inside "$folder.new" </dev/null
+  sh lab/namespace.sh "$scratch" builder bash "$0" --inside "$folder.new" </dev/null
   mv "$folder.new" "$folder"
   find $CACHE/registry -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn | tail -n +$((KEEP + 1)) | cut -d ' ' -f 2- |
     xargs -r rm -rf
