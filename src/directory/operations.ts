@@ -27,6 +27,7 @@ export interface NewHost {
   readonly datapathId: string;
   /** Undefined outside of a cluster. */
   readonly address: Ipv4 | undefined;
+  readonly certificates?: readonly string[];
   readonly block: Cidr;
 }
 
@@ -39,6 +40,7 @@ export function insertHost(host: NewHost): Ops {
       router_mac: formatMac(host.routerMac),
       datapath_id: host.datapathId,
       address: host.address === undefined ? undefined : formatIpv4(host.address),
+      certificates: host.certificates ?? [],
       locator_blocks: [named('block')],
     }),
   ];

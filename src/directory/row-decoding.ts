@@ -9,6 +9,7 @@ import type {
   AddressRow,
   EndpointId,
   HostRow,
+  JoinTokenRow,
   LocatorBlock,
   NetworkId,
   NetworkReplicaRow,
@@ -26,6 +27,7 @@ export type RawRow = Readonly<Record<string, unknown>>;
 export interface StoredRows {
   LocatorBlock: LocatorBlock;
   Host: HostRow;
+  JoinToken: JoinTokenRow;
   Tenant: TenantRow;
   Network: NetworkRow;
   NetworkReplica: NetworkReplicaRow;
@@ -40,6 +42,7 @@ export type StoredTable = keyof StoredRows;
 export const TABLES_IN_ORDER: readonly StoredTable[] = [
   'LocatorBlock',
   'Host',
+  'JoinToken',
   'Tenant',
   'Network',
   'NetworkReplica',
@@ -103,10 +106,14 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
     routerMac: parseMac(text(raw['router_mac'])),
     datapathId: text(raw['datapath_id']),
     address: raw['address'] === undefined ? undefined : parseIpv4(text(raw['address'])),
+    certificates: list(raw['certificates'], text),
+    isServer: raw['is_server'] === true,
     locatorBlocks: [...list(raw['locator_blocks'], (block) => follow(rows, 'LocatorBlock', block))].sort(
       (a, b) => a.base - b.base,
     ),
   }),
+
+  JoinToken: (uuid, raw) => ({ uuid, hash: text(raw['hash']), expires: number(raw['expires']) }),
 
   Tenant: (uuid, raw) => ({
     uuid,

@@ -43,8 +43,20 @@ export interface HostRow extends Row {
   readonly datapathId: string;
   /** The server's own address, by which the hosts of its site reach it. Only hosts of a cluster have one. */
   readonly address: Ipv4 | undefined;
+  /** Fingerprints (SHA-256, hex) of the certificates that it may come in with: two while it changes to the next one. */
+  readonly certificates: readonly string[];
+  /** Whether it serves the database to the others. */
+  readonly isServer: boolean;
   /** The prefixes that its endpoints' locators come from, ascending; see hostLocator of allocation.ts. */
   readonly locatorBlocks: readonly LocatorBlock[];
+}
+
+/** What lets one host join, once. */
+export interface JoinTokenRow extends Row {
+  /** SHA-256 (hex) of the secret: everybody in the cluster can read the directory. */
+  readonly hash: string;
+  /** Milliseconds since 1970. */
+  readonly expires: number;
 }
 
 /** A name space of addresses. It exists as long as a network, pool or address refers to it. */
@@ -161,6 +173,7 @@ export function endpointState(endpoint: EndpointRow): 'created' | 'joined' {
 /** The tables by their names. PublishedPort and LocatorBlock are not here: they are parts of the rows that own them. */
 export interface DirectoryRows {
   Host: HostRow;
+  JoinToken: JoinTokenRow;
   Tenant: TenantRow;
   Network: NetworkRow;
   NetworkReplica: NetworkReplicaRow;

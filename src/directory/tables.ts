@@ -18,6 +18,7 @@ import type {
   EndpointId,
   EndpointRow,
   HostRow,
+  JoinTokenRow,
   NetworkId,
   NetworkReplicaRow,
   NetworkRow,
@@ -54,6 +55,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private readonly rows: RowMaps = {
     LocatorBlock: new RowsByUuid(),
     Host: new RowsByUuid(),
+    JoinToken: new RowsByUuid(),
     Tenant: new RowsByUuid(),
     Network: new RowsByUuid(),
     NetworkReplica: new RowsByUuid(),
@@ -222,6 +224,10 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   }
   hosts(): Iterable<HostRow> {
     return this.hostsByName.values();
+  }
+
+  joinTokens(): Iterable<JoinTokenRow> {
+    return this.rows.JoinToken.values();
   }
 
   tenant(name: string): TenantRow | undefined {

@@ -4,9 +4,11 @@
 import type { Ipv4, Mac } from '../base/addresses';
 import type {
   AddressRow,
+  DirectoryRows,
   EndpointId,
   EndpointRow,
   HostRow,
+  JoinTokenRow,
   NetworkId,
   NetworkReplicaRow,
   NetworkRow,
@@ -17,8 +19,12 @@ import type {
 } from './rows';
 
 export interface DirectoryView {
+  /** A row by its uuid. */
+  row<T extends keyof DirectoryRows>(table: T, uuid: string): DirectoryRows[T] | undefined;
+
   host(name: string): HostRow | undefined;
   hosts(): Iterable<HostRow>;
+  joinTokens(): Iterable<JoinTokenRow>;
 
   tenant(name: string): TenantRow | undefined;
   tenants(): Iterable<TenantRow>;

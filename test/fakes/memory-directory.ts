@@ -44,6 +44,8 @@ export type Accident = 'lost-before' | 'lost-after';
 export class MemoryDirectory implements DirectoryStore {
   readonly host: string;
   readonly database: MemoryDatabase;
+  /** Looks at each transaction before it is carried out. */
+  onTransact: (ops: Ops) => void = () => undefined;
   /** Every transaction that was carried out, the newest last. */
   readonly committed: Ops[] = [];
   private readonly tables: DirectoryTables;
@@ -124,6 +126,7 @@ export class MemoryDirectory implements DirectoryStore {
         if (this.isAway) throw new NotConnected('taken away');
         const accident = this.accidents.shift();
         if (accident === 'lost-before') throw new ConnectionLost('an accident');
+        this.onTransact(ops);
         this.database.transact(ops);
         this.committed.push(ops);
         if (accident === 'lost-after') throw new ConnectionLost('an accident');
@@ -135,6 +138,7 @@ export class MemoryDirectory implements DirectoryStore {
     for (const table of [
       'LocatorBlock',
       'Host',
+      'JoinToken',
       'Tenant',
       'Network',
       'NetworkReplica',

@@ -5,11 +5,12 @@ import { dirname, join, normalize, relative } from 'node:path';
 const SRC = join(__dirname, '../../src');
 const LAYERS = [
   ['base'],
-  ['packet', 'openflow', 'ovsdb', 'host', 'docker'],
+  ['packet', 'openflow', 'ovsdb', 'host', 'docker', 'pki'],
   ['switch', 'directory'],
-  ['ipam', 'flowctl'],
+  ['ipam', 'flowctl', 'cluster'],
   ['driver'],
   ['api'],
+  ['cli'],
 ];
 // src/ovsdb is to be publishable as it stands, and the codecs know nothing of the product.
 const ALONE = ['ovsdb'];

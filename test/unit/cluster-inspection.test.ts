@@ -1,0 +1,224 @@
+// What a host may write: everything that an agent does in its life passes as its own, and nothing that is another's.
+import { readFileSync } from 'node:fs';
+import { formatCidr, parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import { inspectTransaction } from '../../src/cluster/inspection';
+import * as endpoints from '../../src/directory/endpoint-operations';
+import * as networks from '../../src/directory/operations';
+import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
+import type { Ops, PlanContext } from '../../src/directory/store';
+import { insert, isRow, mutate, remove, update } from '../../src/ovsdb/operations';
+import { encodeOperation } from '../../src/ovsdb/rows';
+import { parseSchema } from '../../src/ovsdb/schema';
+import {
+  createMemoryDatabase,
+  createMemoryDirectory,
+  DIRECTORY_SCHEMA_FILE,
+  type MemoryDirectory,
+} from '../fakes/memory-directory';
+
+const schema = parseSchema(JSON.parse(readFileSync(DIRECTORY_SCHEMA_FILE, 'utf8')));
+const locatorRange = parseCidr('100.64.0.0/10');
+const POOL = 'red/10.1.0.0/24' as PoolId;
+const GATEWAY = parseIpv4('10.1.0.1');
+const NETWORK = 'a'.repeat(64) as NetworkId;
+
+let first: MemoryDirectory;
+let second: MemoryDirectory;
+/** What the server said to each transaction of the second host. */
+let verdicts: (string | undefined)[];
+
+beforeEach(() => {
+  const database = createMemoryDatabase();
+  first = createMemoryDirectory({ host: 'h1', database });
+  second = createMemoryDirectory({ host: 'h2', database });
+  verdicts = [];
+  second.onTransact = (ops) => void verdicts.push(verdictOn(ops, 'h2'));
+});
+
+/** What h1, a server, says to operations that a host sends. */
+function verdictOn(ops: Ops, host: string): string | undefined {
+  const wire = ops.map((operation) => encodeOperation(schema, operation));
+  const row = first.view.host(host);
+  return inspectTransaction(JSON.parse(JSON.stringify(wire)), { view: first.view, host: row!, locatorRange });
+}
+
+function run(store: MemoryDirectory, make: (context: PlanContext) => Ops): Promise<void> {
+  return store.transact((context) => ({ ops: make(context), result: undefined }));
+}
+
+async function makeNetwork(store: MemoryDirectory): Promise<void> {
+  await run(store, (c) => networks.insertPool(c, { tenant: 'red', cidr: parseCidr('10.1.0.0/24') }));
+  await run(store, (c) => endpoints.insertAddress(c, { poolId: POOL, address: GATEWAY, use: 'gateway' }));
+  const network = { id: NETWORK, tenant: 'red', internal: false, gateway: GATEWAY, mtu: 1500, options: {} };
+  await run(store, (c) => networks.insertNetwork(c, { ...network, ipam: 'daolinet', poolIds: [POOL] }));
+  await run(store, (c) => networks.renameNetwork(c, NETWORK, 'demo'));
+}
+
+async function takeUp(store: MemoryDirectory): Promise<void> {
+  await run(store, (c) => networks.holdPool(c, c.view.pool(POOL)!));
+  await run(store, (c) => endpoints.holdAddress(c, c.view.addressHolder('red', GATEWAY)!));
+  await run(store, (c) => networks.insertReplica(c, c.view.network(NETWORK)!, store.host.padEnd(64, '0')));
+}
+
+async function addEndpoint(store: MemoryDirectory, n: number): Promise<EndpointId> {
+  const [id, address, mac] = [`e${n}` as EndpointId, parseIpv4(`10.1.0.${n}`), parseMac(`02:00:00:00:00:0${n}`)];
+  await run(store, (c) => endpoints.insertAddress(c, { poolId: POOL, address, use: 'endpoint', mac }));
+  await run(store, (c) => endpoints.reserveAgain(c, c.view.addressHolder('red', address)!, mac));
+  await run(store, (c) =>
+    endpoints.insertEndpoint(c, { id, networkId: NETWORK, address, mac, interfaceName: `dl${n}` }),
+  );
+  return id;
+}
+
+async function liveAndDie(store: MemoryDirectory): Promise<void> {
+  const id = await addEndpoint(store, 5);
+  await run(store, (c) =>
+    endpoints.updateEndpoint(c, id, { sandbox: '/x', containerId: 'c', containerName: 'web', aliases: ['w'] }),
+  );
+  const port = { protocol: 'tcp', hostIp: parseIpv4('0.0.0.0'), hostPort: 80, containerPort: 80 } as const;
+  await run(store, (c) => endpoints.publishPorts(c, id, [port]));
+  await run(store, (c) => endpoints.publishPorts(c, id, []));
+  await run(store, (c) => endpoints.updateEndpoint(c, id, { sandbox: undefined }));
+  await run(store, (c) => endpoints.deleteEndpoint(c, id));
+  await run(store, (c) => endpoints.releaseAddress(c, POOL, parseIpv4('10.1.0.5')));
+}
+
+async function giveBack(store: MemoryDirectory): Promise<void> {
+  await run(store, (c) => endpoints.releaseAddress(c, POOL, GATEWAY));
+  await run(store, (c) => networks.deleteNetwork(c, NETWORK));
+  await run(store, (c) => networks.releasePool(c, POOL));
+}
+
+describe('passes', () => {
+  test('the life of a network of its own, alone', async () => {
+    await makeNetwork(second);
+    await liveAndDie(second);
+    await giveBack(second);
+    expect(verdicts.length).toBeGreaterThan(12);
+    expect(verdicts.filter((verdict) => verdict !== undefined)).toEqual([]);
+    expect([...first.view.networks(), ...first.view.pools()]).toEqual([]);
+  });
+
+  test.each([
+    ['and it goes first', [0, 1]],
+    ['and it goes last', [1, 0]],
+  ])('the life of a network that another host has made, %s', async (_, order) => {
+    await makeNetwork(first);
+    await takeUp(second);
+    await liveAndDie(second);
+    for (const which of order) await giveBack([second, first][which]!);
+    expect(verdicts.filter((verdict) => verdict !== undefined)).toEqual([]);
+    expect([...first.view.networks(), ...first.view.pools()]).toEqual([]);
+  });
+
+  test('more endpoints than a block has locators', async () => {
+    await makeNetwork(second);
+    const cidr = parseCidr('10.9.0.0/16');
+    const network = {
+      id: 'b'.repeat(64) as NetworkId,
+      tenant: 'blue',
+      internal: false,
+      gateway: undefined,
+      mtu: 1500,
+      options: {},
+    };
+    await run(second, (c) => networks.insertNetwork(c, { ...network, ipam: 'docker', newPools: [{ cidr }] }));
+    for (let n = 2; n < 300; n += 1) {
+      const address = (cidr.base + n) as typeof GATEWAY;
+      const endpoint = {
+        id: `e${n}` as EndpointId,
+        networkId: network.id,
+        address,
+        mac: (0x020000000000 + n) as never,
+      };
+      await run(second, (c) => endpoints.insertEndpoint(c, { ...endpoint, interfaceName: `dl${n}` }));
+    }
+    expect(verdicts.filter((verdict) => verdict !== undefined)).toEqual([]);
+    expect(first.view.host('h2')?.locatorBlocks.length).toBe(2);
+  });
+});
+
+describe('is refused', () => {
+  let theirs: {
+    endpoint: string;
+    address: string;
+    pool: string;
+    network: string;
+    host: string;
+    own: string;
+    tenant: string;
+    replica: string;
+  };
+  beforeEach(async () => {
+    await makeNetwork(first);
+    await takeUp(second);
+    await addEndpoint(first, 5);
+    const { view } = first;
+    theirs = {
+      endpoint: view.endpoint('e5' as EndpointId)!.uuid,
+      address: view.addressHolder('red', parseIpv4('10.1.0.5'))!.uuid,
+      pool: view.pool(POOL)!.uuid,
+      network: view.network(NETWORK)!.uuid,
+      host: view.host('h1')!.uuid,
+      own: view.host('h2')!.uuid,
+      tenant: view.tenant('red')!.uuid,
+      replica: view.replicaOn('h1', NETWORK)!.uuid,
+    };
+  });
+
+  const u = (key: keyof typeof theirs) => theirs[key] as never;
+  const endpointRow = (host: string, locator: string) => ({ id: 'x', host, locator }) as never;
+  const block = formatCidr(parseCidr('100.64.0.0/24')); // h1's
+
+  test.each<[string, () => Ops]>([
+    ['the end of another’s endpoint', () => [remove('Endpoint', isRow(u('endpoint')))]],
+    ['a change of another’s endpoint', () => [update('Endpoint', isRow(u('endpoint')), { sandbox: undefined })]],
+    ['an endpoint for another host', () => [insert('Endpoint', endpointRow(theirs.host, '100.64.0.9'))]],
+    ['an endpoint with a locator of another host', () => [insert('Endpoint', endpointRow(theirs.own, '100.64.0.9'))]],
+    ['a locator of its own endpoint', () => [update('Endpoint', isRow(u('endpoint')), { locator: '100.64.0.7' })]],
+    ['an address that another holds', () => [remove('Address', isRow(u('address')))]],
+    ['a change of it', () => [update('Address', isRow(u('address')), { since: 1 })]],
+    ['all addresses of a pool that others have', () => [remove('Address', [['pool', '==', theirs.pool]])]],
+    ['a pool that others have', () => [remove('Pool', isRow(u('pool')))]],
+    ['another as a holder', () => [mutate('Pool', isRow(u('pool')), [['holders', 'delete', [theirs.host]]])]],
+    ['an address for another', () => [insert('Address', { holders: [theirs.host] })]],
+    ['a network that others have', () => [remove('Network', isRow(u('network')))]],
+    ['what a network is', () => [update('Network', isRow(u('network')), { internal: true })]],
+    ['another’s network replica', () => [remove('NetworkReplica', isRow(u('replica')))]],
+    ['a replica for another', () => [insert('NetworkReplica', { host: theirs.host, docker_id: 'x' })]],
+    ['a published port of another', () => [insert('PublishedPort', { host: theirs.host })]],
+    ['another host’s row', () => [update('Host', isRow(u('host')), { router_mac: '02:00:00:00:00:01' })]],
+    ['its own certificates', () => [update('Host', isRow(u('own')), { certificates: [] })]],
+    ['its own MAC', () => [update('Host', isRow(u('own')), { router_mac: '02:00:00:00:00:01' })]],
+    ['a host', () => [insert('Host', { name: 'h3' })]],
+    ['the end of a host', () => [remove('Host', isRow(u('host')))]],
+    ['a token', () => [insert('JoinToken', { hash: 'x' })]],
+    ['the end of a tenant', () => [remove('Tenant', isRow(u('tenant')))]],
+    ['all rows of a table', () => [remove('Endpoint', [])]],
+    ['rows by another column', () => [remove('Endpoint', [['id', '==', 'e5']])]],
+    ['rows that are not it', () => [remove('Endpoint', [['_uuid', '!=', u('own')]])]],
+    ['a block of another host', () => [insert('LocatorBlock', { cidr: block })]],
+    ['a part of such a block', () => [insert('LocatorBlock', { cidr: '100.64.0.128/25' })]],
+    ['a block that is all', () => [insert('LocatorBlock', { cidr: '100.64.0.0/10' })]],
+    ['a block outside of the range', () => [insert('LocatorBlock', { cidr: '10.0.0.0/24' })]],
+    [
+      'something harmless and something else',
+      () => [insert('Tenant', { name: 'x' }), remove('Endpoint', isRow(u('endpoint')))],
+    ],
+  ])('%s', (_, ops) => {
+    expect(verdictOn(ops(), 'h2')).toEqual(expect.any(String));
+  });
+
+  test.each([
+    [[null]],
+    [['x']],
+    [[{}]],
+    [[{ op: 'destroy' }]],
+    [[{ op: 'delete', table: 'Endpoint' }]],
+    [[{ op: 'insert', table: '__proto__', row: {} }]],
+    [[{ op: 'update', table: 'Host', where: [['_uuid', '==', ['uuid', 1]]], row: {} }]],
+  ])('what is no operation: %j', (operations) => {
+    const inspection = { view: first.view, host: first.view.host('h2')!, locatorRange };
+    expect(inspectTransaction(operations, inspection)).toEqual(expect.any(String));
+  });
+});
