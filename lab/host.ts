@@ -8,8 +8,10 @@
 // With `site` it is one of several on a common L2 instead: see site.ts.
 
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { buildSync } from 'esbuild';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import * as http from 'node:http';
+import * as os from 'node:os';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
 import type { Site } from './site';
@@ -95,6 +97,20 @@ export function buildPlugin(): Promise<string> {
   return runScript('build-plugin.sh');
 }
 
+let builtCommandLine: string | undefined;
+
+/** Builds daolictl from the sources as they are, once a process; it goes with the process. */
+function commandLine(): string {
+  if (builtCommandLine === undefined) {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'daolictl-'));
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+    builtCommandLine = path.join(folder, 'daolictl.cjs');
+    const entryPoints = [path.join(__dirname, '../src/cli/main.ts')];
+    buildSync({ entryPoints, outfile: builtCommandLine, bundle: true, platform: 'node', logLevel: 'error' });
+  }
+  return builtCommandLine;
+}
+
 /** Starts a host, ready for `docker network create -d daolinet`. Nothing stays behind when that fails. */
 export async function startHost(options: HostOptions = {}): Promise<Host> {
   const engine = chosenEngine(options);
@@ -159,6 +175,23 @@ export class Host {
 
   tryDocker(...args: string[]): Promise<CommandResult> {
     return this.tryExec('docker', args);
+  }
+
+  /** `daolictl ARGS` for the host's agent. Fails with what it says on standard error. */
+  async daolictl(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.tryDaolictl(...args);
+    if (code === 0) return stdout.trimEnd();
+    throw new Error(stderr.trim());
+  }
+
+  /** It runs on this machine, since the host's own system need not have Node.js. */
+  tryDaolictl(...args: string[]): Promise<CommandResult> {
+    const command = [commandLine(), '--socket', this.path('/run/daolinet/api.sock'), ...args];
+    return new Promise((resolve) => {
+      execFile(process.execPath, command, { timeout: 60_000 }, (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : null, stdout, stderr });
+      });
+    });
   }
 
   /** A command of Open vSwitch on the host, such as `ovs('ovs-ofctl', 'dump-flows', 'br-int')`. */

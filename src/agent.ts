@@ -5,12 +5,15 @@
 import { join } from 'node:path';
 import { ApiServer } from './api/api-server';
 import type { AgentStatus, ShownAgent } from './api/management-api';
-import type { Ipv4 } from './base/addresses';
+import { formatIpv4 } from './base/addresses';
 import { Backoff } from './base/backoff';
 import { systemClock } from './base/clock';
 import { DaoliError, messageOf } from './base/errors';
 import type { Logger } from './base/logger';
-import { Directory } from './directory/directory';
+import { Cluster } from './cluster/cluster';
+import { readCluster, type ClusterFacts } from './cluster/files';
+import { FRONT_PORT, OVSDB_PROTOCOL } from './cluster/front';
+import { Directory, DIRECTORY_REMOTE } from './directory/directory';
 import { Engine } from './docker/engine';
 import { NameFollower } from './driver/name-follower';
 import { NetworkDriver } from './driver/network-driver';
@@ -26,6 +29,7 @@ import { createRunner } from './host/runner';
 import { createSysctlFiles } from './host/sysctl-files';
 import { ipamHandlers } from './ipam/handlers';
 import { Ipam } from './ipam/ipam';
+import { fingerprintOf } from './pki/authority';
 import { Plane } from './plane';
 import type { Settings } from './settings';
 
@@ -42,6 +46,7 @@ const ALWAYS_ANSWERED = /\.(GetCapabilities|GetDefaultAddressSpaces)$/;
 /** What gives an endpoint or an address back does without Open vSwitch: while it waited, the address would stay in use. */
 const GIVES_BACK = /\.(Leave|DeleteEndpoint|RevokeExternalConnectivity|ReleaseAddress|ReleasePool)$/;
 const RETRY = { minMs: 200, maxMs: 5_000 };
+const RESTART_AFTER_MS = 200;
 
 export interface AgentOptions {
   readonly settings: Settings;
@@ -49,15 +54,20 @@ export interface AgentOptions {
   readonly settingsError?: Error;
   /** This host's name in the directory: the same over restarts. */
   readonly hostName: string;
-  /** Where the directory is, as OVSDB remotes. Default: the plugin's own. */
-  readonly directoryRemotes?: readonly string[];
-  /** The address by which the hosts of its cluster know this one, if it is in one. */
-  readonly address?: Ipv4;
+  /** Where this host keeps what it knows of its cluster. */
+  readonly clusterFolder: string;
+  /** Ends this process, so that its supervisor starts another. */
+  readonly restart: () => void;
   readonly logger: Logger;
 }
 
 export class Agent implements ShownAgent {
   private readonly directory: Directory;
+  /** What this host knows of its cluster, where it is in one. */
+  private readonly facts: ClusterFacts | undefined;
+  /** Why nothing is started. */
+  private readonly startError: Error | undefined;
+  readonly cluster: Cluster;
   private readonly host: Host;
   private readonly driver: NetworkDriver;
   private readonly parts: DriverParts;
@@ -79,12 +89,17 @@ export class Agent implements ShownAgent {
   private cancelRetry: () => void = () => undefined;
 
   constructor(private readonly options: AgentOptions) {
-    const { settings, hostName, directoryRemotes, address, logger } = options;
+    const { hostName, logger } = options;
+    this.startError = options.settingsError;
+    try {
+      this.facts = readCluster(options.clusterFolder);
+    } catch (error) {
+      this.startError ??= error as Error;
+    }
+    const settings = this.settings();
     const world = { clock: systemClock, logger, random: Math.random };
     const { locatorRange, defaultPools, hostRun } = settings;
-    const remotes = directoryRemotes === undefined ? {} : { remotes: directoryRemotes };
-    const own = address === undefined ? {} : { address };
-    this.directory = new Directory({ host: hostName, locatorRange, logger, ...remotes, ...own });
+    this.directory = new Directory({ host: hostName, locatorRange, logger, ...this.directoryOptions() });
     this.host = createLinuxHost({ ...world, runner: createRunner(), sysctl: createSysctlFiles() });
     this.parts = this.driverParts();
     this.driver = new NetworkDriver(this.parts, systemClock, logger);
@@ -104,7 +119,55 @@ export class Agent implements ShownAgent {
       this.replicator.trigger();
     };
     this.follower = new NameFollower({ docker, store, setDockerBridges, logger, onDockerBack });
+    this.cluster = this.createCluster();
     this.api = new ApiServer(join(hostRun, 'daolinet'), this, logger);
+  }
+
+  /** In a cluster, its range of locators holds. */
+  private settings(): Settings {
+    const { settings } = this.options;
+    return this.facts === undefined ? settings : { ...settings, locatorRange: this.facts.locatorRange };
+  }
+
+  /** Where the directory is: on a server, and outside of a cluster, the plugin's own; else behind the servers' doors. */
+  private directoryOptions() {
+    const { facts } = this;
+    if (facts === undefined) return {};
+    const { address, authority, identity, servers } = facts;
+    if (authority.key !== undefined) return { address };
+    const tls = {
+      ca: authority.certificate,
+      cert: identity.certificate,
+      key: identity.key,
+      minVersion: 'TLSv1.3' as const,
+      ALPNProtocols: [OVSDB_PROTOCOL],
+      checkServerIdentity: (_name: string, { raw }: { raw: Buffer }) => this.checkServer(raw),
+    };
+    return { address, tls, remotes: servers.map((server) => `ssl:${formatIpv4(server)}:${FRONT_PORT}`) };
+  }
+
+  /** A host that was removed has a certificate of the authority still. Before the first look at the directory, any is good. */
+  private checkServer(certificate: Buffer): Error | undefined {
+    const servers = [...this.directory.view.hosts()].filter((host) => host.isServer);
+    const fingerprint = fingerprintOf(certificate);
+    if (servers.length === 0 || servers.some((host) => host.certificates.includes(fingerprint))) return undefined;
+    return new Error('the certificate is no server’s of this cluster (any more)');
+  }
+
+  private createCluster(): Cluster {
+    const { clusterFolder: folder, logger, restart } = this.options;
+    return new Cluster({
+      folder,
+      facts: this.facts,
+      store: this.directory,
+      socketPath: DIRECTORY_REMOTE.replace('unix:', ''),
+      locatorRange: this.settings().locatorRange,
+      logger,
+      now: Date.now,
+      defaultAddress: () => this.host.links.defaultAddress(),
+      // The answer to whoever asked goes first.
+      restart: () => void systemClock.after(RESTART_AFTER_MS, restart),
+    });
   }
 
   /** Opens the sockets and begins to bring everything up. Throws where no plugin socket can be opened. */
@@ -112,7 +175,7 @@ export class Agent implements ShownAgent {
     if (this.state !== 'stopped') return;
     this.state = 'starting';
     await this.server.start();
-    if (this.options.settingsError !== undefined) return;
+    if (this.startError !== undefined) return;
     this.api.start();
     this.directory.start();
     void this.bringUp();
@@ -124,6 +187,7 @@ export class Agent implements ShownAgent {
     this.cancelRetry();
     await this.server.stop();
     this.api.stop();
+    this.cluster.stop();
     await this.follower.stop();
     await this.reconciler.stop();
     await this.replicator.stop();
@@ -177,8 +241,8 @@ export class Agent implements ShownAgent {
       firewall: this.host.firewall,
       ports: this.host.ports,
       settings: {
-        mtu: this.options.settings.mtu,
-        locatorRange: this.options.settings.locatorRange,
+        mtu: this.settings().mtu,
+        locatorRange: this.settings().locatorRange,
         get checksumOffload() {
           return plane().datapath === 'system';
         },
@@ -193,7 +257,7 @@ export class Agent implements ShownAgent {
       if (ALWAYS_ANSWERED.test(name)) return handler;
       const needed = GIVES_BACK.test(name) ? this.rowsReady : this.ready;
       return async (body, deadline) => {
-        if (this.options.settingsError !== undefined) throw this.options.settingsError;
+        if (this.startError !== undefined) throw this.startError;
         if (this.state !== 'ready') await deadline.wait(this.waitingFor, needed);
         return handler(body, deadline);
       };
@@ -225,10 +289,12 @@ export class Agent implements ShownAgent {
     await this.host.start();
     this.rowsAreReady();
     this.waitingFor = 'Open vSwitch';
-    const { settings, logger } = this.options;
+    const { logger } = this.options;
+    const settings = this.settings();
     this.plane ??= new Plane({ settings, logger, host: this.host, store: this.directory, driver: this.driver });
     await this.plane.bringUp(() => this.reconciler.trigger());
     if (this.state !== 'starting') return;
+    await this.cluster.start();
     this.state = 'ready';
     this.becomeReady();
     logger.info('DaoliNet is ready', { ...this.status() });

@@ -4,17 +4,14 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { Agent } from './agent';
-import { parseIpv4, type Ipv4 } from './base/addresses';
 import { messageOf } from './base/errors';
 import { createLogger } from './base/logger';
 import { readSettings, type Settings } from './settings';
 
 /** What survives restarts and upgrades of the plugin. */
 const HOST_NAME_FILE = '/data/host-name';
-/** Where a host of a cluster finds the directory: one OVSDB remote a line. Without it, it is the plugin's own. */
-const REMOTES_FILE = '/data/cluster/remotes';
-/** The address by which the hosts of its cluster know this one. */
-const ADDRESS_FILE = '/data/cluster/address';
+/** What this host keeps of its cluster. */
+const CLUSTER_FOLDER = '/data/cluster';
 
 /** The name that this host had at its first start: renaming the machine must not orphan what it owns. */
 function stableHostName(): string {
@@ -23,23 +20,6 @@ function stableHostName(): string {
   mkdirSync(dirname(HOST_NAME_FILE), { recursive: true });
   writeFileSync(HOST_NAME_FILE, `${name}\n`);
   return name;
-}
-
-function linesOf(file: string): readonly string[] {
-  if (!existsSync(file)) return [];
-  return readFileSync(file, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '');
-}
-
-/** What this host knows of its cluster, if it is in one. */
-function clusterFacts(): { directoryRemotes?: readonly string[]; address?: Ipv4 } {
-  const remotes = linesOf(REMOTES_FILE);
-  const [address] = linesOf(ADDRESS_FILE);
-  return {
-    ...(remotes.length === 0 ? {} : { directoryRemotes: remotes }),
-    ...(address === undefined ? {} : { address: parseIpv4(address) }),
-  };
 }
 
 function settingsOrDefaults(): { settings: Settings; settingsError?: Error } {
@@ -55,17 +35,18 @@ async function main(): Promise<void> {
   const { settings, settingsError } = settingsOrDefaults();
   const logger = createLogger(settings.logLevel);
   if (settingsError !== undefined) logger.error(settingsError.message);
-  const agent = new Agent({
+  const end = (status: number) => {
+    void agent.stop().finally(() => process.exit(status));
+  };
+  const agent: Agent = new Agent({
     settings,
     hostName: stableHostName(),
     logger,
     ...(settingsError === undefined ? {} : { settingsError }),
-    ...clusterFacts(),
+    clusterFolder: CLUSTER_FOLDER,
+    restart: () => end(0),
   });
 
-  const end = (status: number) => {
-    void agent.stop().finally(() => process.exit(status));
-  };
   process.on('SIGTERM', () => end(0));
   process.on('SIGINT', () => end(0));
   process.on('unhandledRejection', (reason) =>

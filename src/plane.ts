@@ -17,6 +17,7 @@ import type { Settings } from './settings';
 import { Switch } from './switch/switch';
 import { chooseDatapath, Underlay } from './underlay';
 
+const UNDERLAY_LOOK_MS = 30_000;
 const CONTROLLER_SOCKET = 'daolinet.sock';
 const OVS_RUNDIR = '/run/openvswitch';
 /** The same folder as ovs-vswitchd spells it: it connects to Unix sockets nowhere else, and compares the names. */
@@ -37,6 +38,7 @@ export class Plane {
   private readonly underlay: Underlay;
   private readonly neighbours: Neighbours;
   private isUp = false;
+  private cancelLook = (): void => undefined;
 
   /** Throws `unavailable` where this host has no row. */
   constructor(private readonly parts: PlaneParts) {
@@ -86,6 +88,7 @@ export class Plane {
     await this.loadController();
     await this.controller.start();
     this.isUp = true;
+    this.lookLater();
     this.switch.onBridgeLost(() => void this.restore(onLost));
     this.switch.onPortChange(({ port }) => {
       if (port === undefined || port.error !== undefined) onLost();
@@ -97,7 +100,15 @@ export class Plane {
     return this.underlay.setDockerBridges(names);
   }
 
+  /** Nobody says when the MTU of the NIC changes, or its address comes back. */
+  private lookLater(): void {
+    this.cancelLook = systemClock.after(UNDERLAY_LOOK_MS, () => {
+      void this.refreshUnderlay().finally(() => this.lookLater());
+    });
+  }
+
   async stop(): Promise<void> {
+    this.cancelLook();
     this.underlay.stop();
     await this.controller.stop();
     this.switch.stop();

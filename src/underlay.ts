@@ -12,6 +12,7 @@ import type { DirectoryStore } from './directory/store';
 import { KeyedQueue } from './base/keyed-queue';
 import type { FlowFabric, FlowHost } from './flowctl/model';
 import type { FirewallConfig, Host, HostRoute, PublishedEndpoint } from './host/host';
+import { FRONT_PORT } from './cluster/front';
 import { isPeer } from './neighbours';
 import type { Settings } from './settings';
 import type { DatapathType } from './switch/bridge-profile';
@@ -57,6 +58,8 @@ export class Underlay {
   private readonly queue = new KeyedQueue();
   private hostPort: FlowHost['hostPort'];
   private cancelRetry = (): void => undefined;
+  /** The blocks that the packet filter knows. */
+  private filteredBlocks = '';
 
   constructor(private readonly parts: UnderlayParts) {}
 
@@ -71,7 +74,8 @@ export class Underlay {
       const own = this.ownHost();
       await this.routeBlocks(own);
       await this.tellController(own);
-      await this.applyFirewall(own);
+      const blocks = own.row.locatorBlocks.map(formatCidr).join();
+      if (blocks !== this.filteredBlocks) await this.applyFirewall(own);
     });
   }
 
@@ -191,10 +195,11 @@ export class Underlay {
       hostAddress: address,
       locatorBlocks: row.locatorBlocks,
       locatorRange: settings.locatorRange,
-      closedPorts: [],
+      closedPorts: row.isServer ? [{ protocol: 'tcp', port: FRONT_PORT }] : [],
       dockerBridges: this.dockerBridges,
     };
     await host.firewall.apply(config, publishedEndpoints(store));
+    this.filteredBlocks = row.locatorBlocks.map(formatCidr).join();
     await host.firewall.assertForwarding();
   }
 }

@@ -1,17 +1,32 @@
-// The management API: what the agent knows, as JSON over HTTP on a unix socket that only root can open. Read-only. The
-// shapes are ours, in Docker's words where Docker has one; addresses are text here.
+// The management API: what the agent knows and does, as JSON over HTTP on a unix socket that only root can open. The shapes
+// are ours, in Docker's words where Docker has one; addresses are text here.
 
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
-import { formatCidr, formatIpv4, formatMac } from '../base/addresses';
-import { messageOf } from '../base/errors';
+import { z } from 'zod';
+import { formatCidr, formatIpv4, formatMac, parseIpv4, type Ipv4 } from '../base/addresses';
+import { parsedUnlessEmpty, parserOf } from '../base/body-schema';
+import { DaoliError, messageOf, type ErrorCode } from '../base/errors';
+import type { ClusterStatus } from '../cluster/cluster';
 import { endpointState, type EndpointRow, type NetworkRow } from '../directory/rows';
 import type { DirectoryView } from '../directory/view';
 import type { LiveRoute } from '../flowctl/model';
+
+/** What the API does to this host's cluster: see Cluster. */
+export interface ClusterCommands {
+  status(): ClusterStatus;
+  /** Resolves with the token for the next host. */
+  init(address: Ipv4 | undefined): Promise<string>;
+  token(): Promise<string>;
+  join(token: string, address: Ipv4 | undefined): Promise<void>;
+  remove(host: string): Promise<void>;
+  leave(): void;
+}
 
 /** What the API shows of the running agent. */
 export interface ShownAgent {
   /** Undefined until the directory has been read. */
   readonly view: DirectoryView | undefined;
+  readonly cluster: ClusterCommands;
   status(): AgentStatus;
   /** Asks the datapath, for packet counts. */
   routes(): Promise<readonly LiveRoute[]>;
@@ -45,13 +60,56 @@ export function createManagementApi(agent: ShownAgent): Express {
   read('/v1/networks', (directory) => [...directory.networks()].map((network) => describeNetwork(directory, network)));
   read('/v1/endpoints', (directory) => [...directory.endpoints()].map((row) => describeEndpoint(directory, row)));
   read('/v1/ports', (directory) => [...directory.endpoints()].flatMap(describePorts));
+  app.use('/v1/cluster', clusterRoutes(agent));
   app.use((request: Request, response: Response) => {
     response.status(404).json({ message: `there is no ${request.method} ${request.path}` });
   });
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    response.status(500).json({ message: messageOf(error) });
+    const code = error instanceof DaoliError ? error.code : 'internal';
+    response.status(STATUS[code] ?? 500).json({ message: messageOf(error), code });
   });
   return app;
+}
+
+const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
+  invalid: 400,
+  'not-found': 404,
+  conflict: 409,
+  unavailable: 503,
+};
+const MAX_BODY_BYTES = 64 * 1024;
+const address = parsedUnlessEmpty(parseIpv4).optional();
+const parseInit = parserOf(z.object({ address }));
+const parseJoin = parserOf(z.object({ address, token: z.string({ error: 'is not text' }).min(1, 'is empty') }));
+
+/** What decides from the directory is refused until that has been read; to look, and to leave, it is not needed. */
+function clusterRoutes(agent: ShownAgent): express.Router {
+  const router = express.Router();
+  router.use(express.json({ limit: MAX_BODY_BYTES }));
+  router.get('/', (_request, response) => void response.json(agent.cluster.status()));
+  router.post('/leave', (_request, response) => {
+    agent.cluster.leave();
+    response.json({});
+  });
+  router.use((_request: Request, response: Response, next: NextFunction) => {
+    if (agent.view !== undefined) return next();
+    response.status(503).json({ message: agent.status().state, code: 'unavailable' });
+  });
+  router.post('/init', async (request, response) => {
+    const { address: wanted } = parseInit(request.body ?? {});
+    response.json({ token: await agent.cluster.init(wanted) });
+  });
+  router.post('/token', async (_request, response) => void response.json({ token: await agent.cluster.token() }));
+  router.post('/join', async (request, response) => {
+    const { token, address: wanted } = parseJoin(request.body ?? {});
+    await agent.cluster.join(token, wanted);
+    response.json({});
+  });
+  router.delete('/hosts/:name', async (request, response) => {
+    await agent.cluster.remove(request.params['name'] ?? '');
+    response.json({});
+  });
+  return router;
 }
 
 function describeNetwork(directory: DirectoryView, network: NetworkRow) {

@@ -9,6 +9,7 @@ import type { DaoliError } from '../base/errors';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { OvsdbClient } from '../ovsdb/client';
+import type { TlsOptions } from '../ovsdb/connection';
 import { NotConnected } from '../ovsdb/errors';
 import type { Monitor, MonitoredTable } from '../ovsdb/monitor';
 import type { Uuid } from '../ovsdb/notation';
@@ -34,6 +35,8 @@ export interface DirectoryOptions {
   readonly locatorRange: Cidr;
   /** This server's own address in its cluster; without one it is alone. */
   readonly address?: Ipv4;
+  /** For `ssl:` remotes. */
+  readonly tls?: TlsOptions;
   readonly logger: Logger;
   readonly clock?: Clock;
   /** Milliseconds since 1970. Default Date.now. */
@@ -74,7 +77,9 @@ export class Directory implements DirectoryStore {
     this.ownHostBackoff = new Backoff(OWN_HOST_RETRY.minMs, OWN_HOST_RETRY.maxMs, random);
     this.tables = new DirectoryTables(host, (error) => this.reportBadRow(error));
     const remotes = options.remotes ?? [DIRECTORY_REMOTE];
-    this.client = new OvsdbClient({ remotes, database: DIRECTORY_DATABASE, backoff: RECONNECT, clock, random });
+    const { tls } = options;
+    const world = { clock, random, ...(tls === undefined ? {} : { tls }) };
+    this.client = new OvsdbClient({ remotes, database: DIRECTORY_DATABASE, backoff: RECONNECT, ...world });
     const allocate = new RoundRobinAllocator(this.tables, host, options.locatorRange);
     this.transactor = new Transactor({
       link: this.createLink(),

@@ -95,6 +95,8 @@ export interface Links {
   /** A route that does not exist is fine. */
   deleteRoute(route: RouteSpec): Promise<void>;
   hostRoutes(): Promise<HostRoute[]>;
+  /** The address of this host on the interface with the IPv4 default route. Throws `not-found` where there is none. */
+  defaultAddress(): Promise<Ipv4>;
   /** MTU of the interface with the IPv4 default route (lowest metric); 1500 where there is none. */
   defaultRouteMtu(): Promise<number>;
 }

@@ -1,7 +1,7 @@
 // Links, addresses and routes, by iproute2. What stands on the path of a container's start goes through `ip -batch` (0.4 ms
 // a veth pair); deletions go through a second one, because the kernel holds each for up to 20 ms.
 
-import { formatCidr, formatIpv4, formatMac } from '../base/addresses';
+import { formatCidr, formatIpv4, formatMac, type Ipv4 } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import type { CoProcessSession, Reply } from './co-process-session';
 import { withInput } from './dialogues';
@@ -118,6 +118,13 @@ export class KernelLinks implements Links {
 
   async hostRoutes(): Promise<HostRoute[]> {
     return (await this.routes()).map(({ metric: _metric, ...route }) => route);
+  }
+
+  async defaultAddress(): Promise<Ipv4> {
+    const device = defaultRouteDevice(await this.routes());
+    const [own] = (device === undefined ? undefined : await this.find(device))?.addresses ?? [];
+    if (own !== undefined) return own.address;
+    throw new DaoliError('not-found', 'this host has no default route, so its address is not plain: give --address');
   }
 
   async defaultRouteMtu(): Promise<number> {

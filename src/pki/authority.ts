@@ -43,7 +43,7 @@ export async function createAuthority(now: number): Promise<Identity> {
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
     ],
   });
-  return { certificate: certificate.toString('pem'), key: await exportKey(keys.privateKey) };
+  return { certificate: linesOf(certificate.toString('pem')), key: await exportKey(keys.privateKey) };
 }
 
 /** A key of this host's, and what it sends to the authority. */
@@ -54,7 +54,7 @@ export async function createRequest(name: string): Promise<Request> {
     keys,
     signingAlgorithm: ALGORITHM,
   });
-  return { request: request.toString('pem'), key: await exportKey(keys.privateKey) };
+  return { request: linesOf(request.toString('pem')), key: await exportKey(keys.privateKey) };
 }
 
 /** Signs a request, for this name whatever it says itself. Throws `invalid` for one that is none, or not its key's own. */
@@ -76,7 +76,7 @@ export async function issue(authority: Identity, request: string, name: string, 
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
     ],
   });
-  return certificate.toString('pem');
+  return linesOf(certificate.toString('pem'));
 }
 
 /** SHA-256 of a certificate (PEM or DER), as 64 hex digits. */
@@ -95,6 +95,11 @@ export function lifeLeft(certificate: string, now: number): number {
   const { validFrom, validTo } = new X509Certificate(certificate);
   const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
   return Math.min(1, Math.max(0, (to - now) / (to - from)));
+}
+
+/** PEM that others can be put behind. */
+function linesOf(pem: string): string {
+  return `${pem.trimEnd()}\n`;
 }
 
 function parseRequest(request: string): x509.Pkcs10CertificateRequest {
@@ -116,11 +121,11 @@ function randomSerial(): string {
 }
 
 function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>;
+  return webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
 }
 
 async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
-  return x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
+  return linesOf(x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY'));
 }
 
 function importKey(pem: string): Promise<webcrypto.CryptoKey> {

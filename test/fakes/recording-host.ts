@@ -65,6 +65,10 @@ export class RecordingLinks implements Links {
     this.table.set(name, { link: made, checksumOffload: true, addresses: [] });
   }
 
+  defaultAddress(): Promise<Ipv4> {
+    return Promise.resolve(this.uplinkAddress);
+  }
+
   async ensureFabric({ name, mac, address }: FabricSpec): Promise<{ mtu: number; isNew: boolean }> {
     await this.recorder.record('links.ensureFabric', name);
     if (address !== this.uplinkAddress) {

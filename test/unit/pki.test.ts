@@ -35,7 +35,7 @@ async function handshake(server: Identity, client: Partial<Identity>): Promise<s
   const outcome = new Promise<string>((resolve) => {
     listener.on('secureConnection', (socket: TLSSocket) => {
       socket.on('error', () => undefined);
-      resolve(`${socket.getPeerCertificate().subject?.CN} ${fingerprintOf(socket.getPeerCertificate().raw)}`);
+      resolve(`${String(socket.getPeerCertificate().subject?.CN)} ${fingerprintOf(socket.getPeerCertificate().raw)}`);
     });
     listener.on('tlsClientError', (error) => resolve(`refused: ${error.message}`));
   });

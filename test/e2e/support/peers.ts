@@ -72,6 +72,12 @@ if (protocol === 'tcp') {
 /** A host, with what the servers and clients here need. */
 export async function startHostWithPeers(options?: HostOptions): Promise<Host> {
   const host = await startHost(options);
+  lendPrograms(host);
+  return host;
+}
+
+/** What the servers and clients here need, for a host that runs already. */
+export function lendPrograms(host: Host): void {
   const folder = host.path(PROGRAMS);
   const libraries = execFileSync('ldd', [process.execPath], { encoding: 'utf8' }).match(/\/\S+/g) ?? [];
   mkdirSync(folder, { recursive: true });
@@ -80,7 +86,6 @@ export async function startHostWithPeers(options?: HostOptions): Promise<Host> {
     const name = path.basename(library);
     copyFileSync(library, path.join(folder, name.startsWith('ld-') ? 'loader' : name));
   }
-  return host;
 }
 
 /** Longer than a request takes on a busy machine. */

@@ -1,0 +1,167 @@
+// daolictl: each command is one call of the agent's API on this host. It prints what a person reads, or JSON, and ends with 0, with 1
+// where the agent refuses, and with 2 where the command itself is wrong.
+
+import { Command, CommanderError, Option } from 'commander';
+import { ApiClient, ApiError } from './api-client';
+import { table } from './table';
+
+interface Host {
+  readonly name: string;
+  readonly address: string | null;
+  readonly isServer: boolean;
+  readonly isThis: boolean;
+  readonly locators: readonly string[];
+  readonly endpoints: number;
+}
+
+interface ClusterStatus {
+  readonly cluster: { readonly servers: readonly string[]; readonly isServer: boolean } | null;
+  readonly connected: boolean;
+  readonly hosts: readonly Host[];
+}
+
+const DEFAULT_SOCKET = '/run/daolinet/api.sock';
+const RESTART_MS = 30_000;
+
+const print = (text: string) => void process.stdout.write(`${text}\n`);
+
+function program(): Command {
+  const daolictl = new Command('daolictl')
+    .description('DaoliNet: networks of containers, on one host or many')
+    .option('--socket <path>', 'the socket of the agent', process.env['DAOLINET_SOCKET'] ?? DEFAULT_SOCKET)
+    .addOption(new Option('--output <form>', 'how to print').choices(['table', 'json']).default('table'))
+    .showHelpAfterError('(daolictl --help lists the commands)')
+    .exitOverride();
+  clusterCommands(daolictl);
+  hostCommands(daolictl);
+  return daolictl;
+}
+
+function clusterCommands(daolictl: Command): void {
+  const cluster = daolictl.command('cluster').description('begin a cluster, join one, look at it');
+  cluster
+    .command('init')
+    .description('make this host the first of a cluster; its networks stay')
+    .option('--address <ip>', 'the address by which the others reach this host (default: that of the default route)')
+    .addHelpText('after', '\nExample:\n  daolictl cluster init --address 192.0.2.1')
+    .action(async ({ address }: { address?: string }) => {
+      const api = clientOf(daolictl);
+      const { token } = await api.post<{ token: string }>('/v1/cluster/init', { address });
+      await untilInCluster(api);
+      print('This host is the first of a cluster. To let another in, run there:');
+      printJoin(token);
+    });
+  cluster
+    .command('token')
+    .description('make a token that lets one host join, within a day; those before are no good any more')
+    .action(async () => {
+      const { token } = await clientOf(daolictl).post<{ token: string }>('/v1/cluster/token', {});
+      print('On the host that is to join, run:');
+      printJoin(token);
+    });
+  cluster
+    .command('join <token>')
+    .description('join the cluster that the token is of; this host must have no networks of its own')
+    .option(
+      '--address <ip>',
+      'the address by which the others reach this host (default: that of the way to the cluster)',
+    )
+    .addHelpText('after', '\nExample:\n  daolictl cluster join daolinet-eyJzZXJ…')
+    .action(async (token: string, { address }: { address?: string }) => {
+      const api = clientOf(daolictl);
+      await api.post('/v1/cluster/join', { token, address });
+      const { hosts } = await untilInCluster(api);
+      print(`This host is one of a cluster of ${hosts.length}.`);
+    });
+  cluster
+    .command('status')
+    .description('show what this host knows of its cluster')
+    .action(async () => {
+      const status = await clientOf(daolictl).get<ClusterStatus>('/v1/cluster');
+      if (isJson(daolictl)) return print(JSON.stringify(status, null, 2));
+      if (status.cluster === null) return print('This host is in no cluster. `daolictl cluster init` begins one.');
+      print(`servers: ${status.cluster.servers.join(', ')}`);
+      print(
+        `directory: ${status.connected ? 'connected' : 'away; routes go on, and new ones between known containers'}`,
+      );
+      print(hostTable(status.hosts));
+    });
+  cluster
+    .command('leave')
+    .description('be alone again, on a host that was removed from its cluster')
+    .action(async () => {
+      await clientOf(daolictl).post('/v1/cluster/leave', {});
+      print('This host is in no cluster any more.');
+    });
+}
+
+function hostCommands(daolictl: Command): void {
+  const host = daolictl.command('host').description('the hosts of the cluster');
+  host
+    .command('ls')
+    .description('list them')
+    .action(async () => {
+      const { hosts } = await clientOf(daolictl).get<ClusterStatus>('/v1/cluster');
+      print(isJson(daolictl) ? JSON.stringify(hosts, null, 2) : hostTable(hosts));
+    });
+  host
+    .command('rm <name>')
+    .description('put a host out of the cluster, with its containers’ endpoints and addresses')
+    .addHelpText('after', '\nExample:\n  daolictl host rm h3')
+    .action(async (name: string) => {
+      await clientOf(daolictl).delete(`/v1/cluster/hosts/${encodeURIComponent(name)}`);
+      print(`Host ${name} is out of the cluster. On it, \`daolictl cluster leave\` makes it one of its own.`);
+    });
+}
+
+function hostTable(hosts: readonly Host[]): string {
+  return table(
+    ['HOST', 'ADDRESS', 'ROLE', 'LOCATORS', 'ENDPOINTS'],
+    hosts.map(({ name, address, isServer, isThis, locators, endpoints }) => [
+      isThis ? `${name} (this)` : name,
+      address ?? '-',
+      isServer ? 'server' : 'client',
+      locators.join(' '),
+      String(endpoints),
+    ]),
+  );
+}
+
+function printJoin(token: string): void {
+  print(`\n  daolictl cluster join ${token}\n`);
+  print('It is good for one host, and for a day.');
+}
+
+/** The agent starts anew with what it has written down. */
+async function untilInCluster(api: ApiClient): Promise<ClusterStatus> {
+  const end = Date.now() + RESTART_MS;
+  for (;;) {
+    const status = await api.get<ClusterStatus>('/v1/cluster').catch(() => undefined);
+    if (status !== undefined && status.cluster !== null && status.connected) return status;
+    if (Date.now() > end) {
+      throw new ApiError(`the agent did not come back within ${RESTART_MS / 1000} s: see its lines in dockerd's log`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+function clientOf(daolictl: Command): ApiClient {
+  return new ApiClient(daolictl.opts<{ socket: string }>().socket);
+}
+
+function isJson(daolictl: Command): boolean {
+  return daolictl.opts<{ output: string }>().output === 'json';
+}
+
+async function main(): Promise<number> {
+  try {
+    await program().parseAsync();
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    process.stderr.write(`daolictl: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+void main().then((status) => (process.exitCode = status));

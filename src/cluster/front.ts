@@ -1,0 +1,130 @@
+// The one door of a server for other hosts: TLS with certificates of the cluster's own authority. The protocol is chosen in
+// the handshake (ALPN): "ovsdb" is the directory, for hosts whose certificate stands in their Host row at this moment;
+// "http/1.1" is the way in for newcomers, who have none. OVS's own TLS knows neither names nor revocation, hence this one.
+
+import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from 'node:http';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { formatIpv4, type Cidr, type Ipv4 } from '../base/addresses';
+import { messageOf } from '../base/errors';
+import type { Logger } from '../base/logger';
+import { DIRECTORY_DATABASE } from '../directory/directory';
+import type { HostRow } from '../directory/rows';
+import type { DirectoryStore } from '../directory/store';
+import { fingerprintOf, type Identity } from '../pki/authority';
+import { inspectTransaction } from './inspection';
+import { OvsdbRelay } from './ovsdb-relay';
+
+export const FRONT_PORT = 7470;
+export const OVSDB_PROTOCOL = 'ovsdb';
+export const HTTP_PROTOCOL = 'http/1.1';
+const HANDSHAKE_MS = 10_000;
+/** Of all hosts together: the cluster's size, and some that are being tried again. */
+const MAX_CONNECTIONS = 8192;
+
+export interface FrontOptions {
+  readonly address: Ipv4;
+  readonly port?: number;
+  readonly authority: string;
+  readonly identity: Identity;
+  readonly store: DirectoryStore;
+  /** ovsdb-server's unix socket. */
+  readonly socketPath: string;
+  readonly locatorRange: Cidr;
+  /** What newcomers ask. */
+  readonly app: RequestListener;
+  readonly logger: Logger;
+}
+
+export class Front {
+  private readonly server: Server;
+  private readonly http: HttpServer;
+  /** By host name. */
+  private readonly relays = new Map<OvsdbRelay, { readonly host: string; readonly fingerprint: string }>();
+  private readonly stopFollowing: () => void;
+
+  constructor(private readonly options: FrontOptions) {
+    const { authority, identity, app, store } = options;
+    this.http = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, app);
+    this.server = createServer({
+      ca: authority,
+      // With the authority's own, so that a newcomer can hold it against the fingerprint in its token.
+      cert: identity.certificate + authority,
+      key: identity.key,
+      minVersion: 'TLSv1.3',
+      requestCert: true,
+      rejectUnauthorized: false, // decided below, by protocol
+      handshakeTimeout: HANDSHAKE_MS,
+      ALPNProtocols: [OVSDB_PROTOCOL, HTTP_PROTOCOL],
+    });
+    this.server.maxConnections = MAX_CONNECTIONS;
+    this.server.on('secureConnection', (socket) => this.accept(socket));
+    this.server.on('error', (error) => options.logger.error('other hosts cannot come in', { error: messageOf(error) }));
+    this.stopFollowing = store.onChange((changes) => {
+      if (changes.some(({ table }) => table === 'Host')) this.putOut();
+    });
+  }
+
+  /** Resolves when it listens. Throws where the address or port cannot be had. */
+  start(): Promise<void> {
+    const { address, port = FRONT_PORT } = this.options;
+    return new Promise((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen(port, formatIpv4(address), () => {
+        this.server.off('error', reject);
+        resolve();
+      });
+    });
+  }
+
+  stop(): void {
+    this.stopFollowing();
+    for (const relay of [...this.relays.keys()]) relay.close();
+    this.http.closeAllConnections();
+    this.server.close();
+  }
+
+  private accept(socket: TLSSocket): void {
+    socket.on('error', () => socket.destroy());
+    if (socket.alpnProtocol === HTTP_PROTOCOL) this.http.emit('connection', socket);
+    else if (socket.alpnProtocol === OVSDB_PROTOCOL) this.relay(socket);
+    else socket.destroy();
+  }
+
+  private relay(socket: TLSSocket): void {
+    const { logger, store, socketPath, locatorRange } = this.options;
+    const fingerprint = socket.authorized ? fingerprintOf(socket.getPeerCertificate().raw) : undefined;
+    const host = fingerprint === undefined ? undefined : this.hostOf(fingerprint);
+    if (host === undefined || fingerprint === undefined) {
+      const reason = socket.authorized ? 'its certificate is no host’s (any more)' : String(socket.authorizationError);
+      logger.warn('a connection to the directory was refused', { address: socket.remoteAddress, reason });
+      socket.destroy();
+      return;
+    }
+    const inspect = (operations: readonly unknown[]) => {
+      const row = store.view.host(host.name);
+      if (row === undefined) return 'this host was removed from the cluster';
+      return inspectTransaction(operations, { view: store.view, host: row, locatorRange });
+    };
+    const relay: OvsdbRelay = new OvsdbRelay(socket, {
+      socketPath,
+      database: DIRECTORY_DATABASE,
+      inspect,
+      onRefused: (problem) => logger.warn('a host may not write that', { host: host.name, problem }),
+      onClosed: () => void this.relays.delete(relay),
+    });
+    this.relays.set(relay, { host: host.name, fingerprint });
+  }
+
+  /** Whose certificate it is, at this moment. */
+  hostOf(fingerprint: string): HostRow | undefined {
+    for (const host of this.options.store.view.hosts()) if (host.certificates.includes(fingerprint)) return host;
+    return undefined;
+  }
+
+  /** Connections of hosts that were removed, and with certificates that are no longer theirs, end. */
+  private putOut(): void {
+    for (const [relay, { fingerprint }] of [...this.relays]) {
+      if (this.hostOf(fingerprint) === undefined) relay.close();
+    }
+  }
+}

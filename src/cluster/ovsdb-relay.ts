@@ -1,0 +1,97 @@
+// One host's connection to the directory, through a server: JSON-RPC of RFC 7047 between it and ovsdb-server's unix socket,
+// looked at on the way. Requests that only read pass; a transaction is inspected, and answered here where it may not be.
+
+import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { JsonSplitter } from '../ovsdb/framing';
+
+/** What a host may ask for besides transactions. No locks: nobody here uses them, and one could be held for ever. */
+const READING = new Set([
+  'list_dbs',
+  'get_schema',
+  'monitor',
+  'monitor_cond',
+  'monitor_cond_since',
+  'monitor_cond_change',
+  'monitor_cancel',
+  'set_db_change_aware',
+  'cancel',
+  'echo',
+]);
+/** A host's transactions are small; what is read is not limited by this. */
+const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
+/** Bytes that one side may leave unread before the other is not read any more. */
+const CONGESTED_BYTES = 1024 * 1024;
+
+export interface RelayOptions {
+  readonly socketPath: string;
+  readonly database: string;
+  /** Why the host may not send these operations, or undefined. */
+  readonly inspect: (operations: readonly unknown[]) => string | undefined;
+  /** Somebody should read this: what was refused, and to whom. */
+  readonly onRefused: (problem: string) => void;
+  readonly onClosed: () => void;
+}
+
+export class OvsdbRelay {
+  private readonly server: Socket;
+  private isClosed = false;
+
+  constructor(
+    private readonly client: Duplex,
+    private readonly options: RelayOptions,
+  ) {
+    this.server = connect(options.socketPath);
+    const splitter = new JsonSplitter((text) => this.take(text), MAX_REQUEST_BYTES);
+    client.on('data', (chunk: Buffer) => this.attempt(() => splitter.push(chunk)));
+    this.server.on('data', (chunk: Buffer) => this.pass(chunk, client, this.server));
+    for (const end of [client, this.server]) {
+      end.on('error', () => this.close());
+      end.on('close', () => this.close());
+    }
+  }
+
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.client.destroy();
+    this.server.destroy();
+    this.options.onClosed();
+  }
+
+  /** Bytes that are no JSON object end the connection. */
+  private attempt(push: () => void): void {
+    try {
+      push();
+    } catch {
+      this.close();
+    }
+  }
+
+  private take(text: string): void {
+    const message = JSON.parse(text) as { method?: unknown; params?: unknown; id?: unknown };
+    const { method, id, params } = message;
+    // An answer (to ovsdb-server's echo) has no method.
+    const problem = typeof method === 'string' ? this.problemOf(method, params) : undefined;
+    if (problem === undefined) return this.pass(text, this.server, this.client);
+    this.options.onRefused(problem);
+    if (id === null || id === undefined) return;
+    const error = { error: 'permission error', details: problem };
+    this.client.write(JSON.stringify({ id, result: null, error }));
+  }
+
+  private problemOf(method: string, params: unknown): string | undefined {
+    if (READING.has(method)) return undefined;
+    if (method !== 'transact') return `hosts do not ask for ${method.slice(0, 100)}`;
+    const [database, ...operations] = Array.isArray(params) ? (params as unknown[]) : [];
+    if (database !== this.options.database) return `hosts write to ${this.options.database} alone`;
+    return this.options.inspect(operations);
+  }
+
+  private pass(data: Buffer | string, to: Duplex, from: Duplex): void {
+    to.write(data);
+    if (to.writableLength < CONGESTED_BYTES) return;
+    from.pause();
+    to.once('drain', () => from.resume());
+  }
+}

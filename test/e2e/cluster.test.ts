@@ -1,0 +1,459 @@
+// Three servers as one network: made by daolictl, with certificates; networks on every host; routes between hosts, without a
+// tunnel; addresses that move; and what happens when the directory, or a host, is away.
+import { readFileSync } from 'node:fs';
+import { startHosts, stopCluster, tokenIn, type LabCluster } from '../../lab/cluster';
+import { waitFor, type Host } from '../../lab/host';
+import { formatToken, parseToken } from '../../src/cluster/token';
+import { Capture } from './support/capture';
+import {
+  addressOf,
+  ask,
+  getApi,
+  lendPrograms,
+  NODE,
+  ON_HOST,
+  ping,
+  refusal,
+  remove,
+  run,
+  startClient,
+  startServer,
+} from './support/peers';
+
+jest.setTimeout(180_000);
+
+let lab: LabCluster;
+let h1: Host;
+let h2: Host;
+let h3: Host;
+
+beforeAll(async () => {
+  lab = await startHosts(3, { settings: { DAOLINET_IDLE_TIMEOUT: '5' } });
+  [h1, h2, h3] = lab.hosts as [Host, Host, Host];
+  lab.hosts.forEach(lendPrograms);
+}, 900_000);
+afterAll(() => lab && stopCluster(lab), 60_000);
+
+const flowsOf = (host: Host) => host.ovs('ovs-ofctl', '-O', 'OpenFlow14', 'dump-flows', 'br-int');
+const routesOn = async (host: Host) =>
+  (await flowsOf(host)).split('\n').filter((line) => line.includes('idle_timeout'));
+const networksOn = async (host: Host) => (await host.docker('network', 'ls', '--format', '{{.Name}}')).split('\n');
+
+function onEvery(name: string, isThere = true): Promise<unknown> {
+  const check = async (host: Host) => (await networksOn(host)).includes(name) === isThere;
+  return Promise.all(
+    lab.hosts.map((host) =>
+      waitFor(`network ${name} ${isThere ? 'on' : 'gone from'} ${host.name}`, () => check(host), 20_000),
+    ),
+  );
+}
+
+/** What a command of daolictl refuses with. */
+async function refused(host: Host, ...args: string[]): Promise<string> {
+  const { code, stderr } = await host.tryDaolictl(...args);
+  expect(code).toBe(1);
+  return stderr;
+}
+
+let secondToken: string;
+
+describe('joining', () => {
+  test('a host alone says so, and begins a cluster; its networks stay', async () => {
+    expect(await h1.daolictl('cluster', 'status')).toContain('This host is in no cluster');
+    await h1.docker('network', 'create', '-d', 'daolinet', '--subnet', '10.40.0.0/24', 'before');
+    const said = await h1.daolictl('cluster', 'init');
+    expect(said).toMatch(/daolictl cluster join daolinet-[\w-]+/);
+    secondToken = tokenIn(said);
+    expect(await h1.daolictl('host', 'ls')).toMatch(/h1 \(this\)\s+192\.0\.2\.1\s+server\s+100\.64\.0\.0\/24\s+0/);
+    expect(await networksOn(h1)).toContain('before');
+    expect(await refused(h1, 'cluster', 'init')).toContain('in a cluster already');
+  });
+
+  test('a token that is none, of another cluster, with a wrong secret, or of nobody who answers', async () => {
+    const token = parseToken(secondToken);
+    expect(await refused(h2, 'cluster', 'join', secondToken.slice(0, 30))).toContain('this is no join token');
+    const other = formatToken({ ...token, authority: 'f'.repeat(64) });
+    expect(await refused(h2, 'cluster', 'join', other)).toContain('is not the cluster that the token is of');
+    const guessed = formatToken({ ...token, secret: 'A'.repeat(24) });
+    expect(await refused(h2, 'cluster', 'join', guessed)).toContain('the token is none of this cluster’s');
+    const away = formatToken({ ...token, server: '192.0.2.3' });
+    expect(await refused(h2, 'cluster', 'join', away)).toContain('no server of the cluster answers at 192.0.2.3:7470');
+  });
+
+  test('a host with networks of its own is refused, naming them; so is an address that is another’s', async () => {
+    await h2.docker('network', 'create', '-d', 'daolinet', '--subnet', '10.41.0.0/24', 'mine');
+    const said = await waitFor('the network’s name', async () => {
+      const text = await refused(h2, 'cluster', 'join', secondToken);
+      return text.includes('network mine') ? text : undefined;
+    });
+    expect(said).toContain('this host has networks of its own (network mine): remove them before it joins');
+    await h2.docker('network', 'rm', 'mine');
+    const stolen = await refused(h2, 'cluster', 'join', secondToken, '--address', '192.0.2.1');
+    expect(stolen).toContain('192.0.2.1 is the address of host h1');
+  });
+
+  test('with the right token it is in; the token is good for one host', async () => {
+    expect(await h2.daolictl('cluster', 'join', secondToken)).toContain('one of a cluster of 2');
+    expect(await refused(h3, 'cluster', 'join', secondToken)).toContain('it was used');
+    const old = tokenIn(await h1.daolictl('cluster', 'token'));
+    const fresh = tokenIn(await h1.daolictl('cluster', 'token'));
+    expect(await refused(h3, 'cluster', 'join', old)).toContain('another was made since');
+    await h3.daolictl('cluster', 'join', fresh);
+    for (const host of lab.hosts) {
+      const names = (await host.daolictl('host', 'ls')).split('\n').slice(1);
+      expect(names.map((line) => line.split(' ')[0])).toEqual(['h1', 'h2', 'h3']);
+    }
+    expect(await refused(h2, 'cluster', 'token')).toContain(
+      'only servers of the cluster give out tokens: do it on 192.0.2.1',
+    );
+    await onEvery('before');
+    await h1.docker('network', 'rm', 'before');
+    await onEvery('before', false);
+  });
+});
+
+describe('networks', () => {
+  test('one that is made on a host is on every host, the same, and goes from everywhere when it is removed', async () => {
+    const options = ['-o', 'mtu=1400', '--subnet', '10.42.0.0/24', '--gateway', '10.42.0.254', '--internal'];
+    await h2.docker('network', 'create', '-d', 'daolinet', ...options, 'everywhere');
+    await onEvery('everywhere');
+    const format = '{{.Internal}} {{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}} {{index .Options "mtu"}}';
+    for (const host of lab.hosts) {
+      expect(await host.docker('network', 'inspect', '--format', format, 'everywhere')).toBe(
+        'true 10.42.0.0/24 10.42.0.254 1400',
+      );
+    }
+    await h3.docker('network', 'rm', 'everywhere');
+    await onEvery('everywhere', false);
+    expect(await getApi<unknown[]>(h1, '/v1/networks')).toEqual([]);
+  });
+
+  test('it stays where it is used until it is not', async () => {
+    await h1.docker('network', 'create', '-d', 'daolinet', '--subnet', '10.43.0.0/24', 'used');
+    await onEvery('used');
+    await startClient(h2, 'user', ['--network', 'used']);
+    await h1.docker('network', 'rm', 'used');
+    await waitFor('its end on h3', async () => !(await networksOn(h3)).includes('used'));
+    expect(await networksOn(h2)).toContain('used');
+    await remove(h2, ['user'], []);
+    await onEvery('used', false);
+  });
+
+  test('a name that a host has for something else is left alone; the same subnet is refused, naming its network', async () => {
+    await h3.docker('network', 'create', 'taken');
+    const before = await h3.docker('network', 'inspect', '--format', '{{.Id}}', 'taken');
+    await h1.docker('network', 'create', '-d', 'daolinet', '--subnet', '10.44.0.0/24', 'taken');
+    await waitFor('the network on h2', async () => (await networksOn(h2)).includes('taken'));
+    expect(await h3.docker('network', 'inspect', '--format', '{{.Id}} {{.Driver}}', 'taken')).toBe(`${before} bridge`);
+    await waitFor('a word about it', () => h3.log().includes('this host has another network taken'));
+    const said = await refusal(h3, 'network', 'create', '-d', 'daolinet', '--subnet', '10.44.0.0/25', 'mine');
+    expect(said).toContain('overlaps pool default/10.44.0.0/24 (network taken) in tenant default');
+    await h3.docker('network', 'rm', 'taken');
+    await onEvery('taken');
+    await h1.docker('network', 'rm', 'taken');
+    await onEvery('taken', false);
+  });
+
+  test.each([
+    ['Docker’s own IPAM', []],
+    ['our IPAM', ['--ipam-driver', 'daolinet']],
+  ])('with %s, addresses are unique, whoever starts containers at the same moment', async (_, ipam) => {
+    await h1.docker('network', 'create', '-d', 'daolinet', ...ipam, '--subnet', '10.45.0.0/24', 'many');
+    await onEvery('many');
+    const names = lab.hosts.flatMap((host) => [1, 2, 3].map((n) => [host, `${host.name}-${n}`] as const));
+    await Promise.all(names.map(([host, name]) => startClient(host, name, ['--network', 'many'])));
+    const given = await Promise.all(names.map(([host, name]) => addressOf(host, name, 'many')));
+    expect(new Set(given).size).toBe(9);
+    const first = await addressOf(h1, 'h1-1', 'many');
+    const said = await refusal(h2, 'run', '--network', 'many', '--ip', first, 'busybox', 'true');
+    expect(said).toMatch(/is in use by container h1-1 in network many/);
+    for (const host of lab.hosts)
+      await remove(
+        host,
+        names.map(([, name]) => name),
+        [],
+      );
+    await h2.docker('network', 'rm', 'many');
+    await onEvery('many', false);
+    expect(await getApi<unknown[]>(h1, '/v1/endpoints')).toEqual([]);
+  });
+});
+
+describe('routes between hosts', () => {
+  const ANN = '10.50.0.10';
+  const BOB = '10.50.0.20';
+
+  beforeAll(async () => {
+    const create = ['network', 'create', '-d', 'daolinet', '--ipam-driver', 'daolinet', '--subnet', '10.50.0.0/24'];
+    await h1.docker(...create, '--ipam-opt', 'tenant=red', 'red');
+    await h1.docker(...create, '--ipam-opt', 'tenant=blue', 'blue');
+    await onEvery('red');
+    await onEvery('blue');
+    await startServer(h1, 'ann', ['80/tcp', '53/udp'], ['--network', 'red', '--ip', ANN]);
+    await startServer(h2, 'bob', ['80/tcp', '53/udp'], ['--network', 'red', '--ip', BOB]);
+    await startServer(h2, 'blue-bob', ['80/tcp', '53/udp'], ['--network', 'blue', '--ip', BOB]);
+    await startClient(h1, 'blue-ann', ['--network', 'blue', '--ip', ANN]);
+  });
+
+  test('none while nobody talks, and no word of one another in the datapaths of hosts that never talked', async () => {
+    await waitFor('silence', async () => (await routesOn(h1)).length + (await routesOn(h2)).length === 0, 20_000);
+    const macs = await Promise.all(lab.hosts.map((host) => host.exec('cat', ['/sys/class/net/daoli-fab/address'])));
+    for (const [index, host] of lab.hosts.entries()) {
+      const flows = await flowsOf(host);
+      for (const [other, mac] of macs.entries()) expect(flows.includes(mac) && index !== other).toBe(false);
+    }
+  });
+
+  test('the first packet arrives, and both hosts have both directions', async () => {
+    expect(await ping(h1, 'ann', BOB)).toBe(1);
+    const [here, there] = [await routesOn(h1), await routesOn(h2)];
+    expect([here.length, there.length]).toEqual([2, 2]);
+    expect(there.join()).toMatch(/dl_src=.*nw_src=100\.64\.0\.\d+,nw_dst=100\.64\.1\.\d+/);
+    expect(await routesOn(h3)).toEqual([]);
+  });
+
+  test('TCP, UDP and ICMP, in bulk and in fragments, both ways', async () => {
+    expect(await ask(h1, 'ann', `${BOB}:80`, { bytes: 3_000_000 })).toBe(`bob ${ANN}`);
+    expect(await ask(h2, 'bob', `${ANN}:80`, { bytes: 3_000_000 })).toBe(`ann ${BOB}`);
+    for (const bytes of [32, 4000, 20_000]) {
+      expect(await ask(h1, 'ann', `${BOB}:53`, { protocol: 'udp', bytes })).toBe(`bob ${ANN}`);
+    }
+    expect(await ping(h2, 'bob', ANN, '-s', '4000')).toBe(1);
+  });
+
+  test('traceroute names the source’s server, the destination’s server, and the destination; on one host the destination', async () => {
+    await startClient(h1, 'near', ['--network', 'red', '--ip', '10.50.0.11']);
+    const trace = async (to: string) =>
+      [
+        ...(await run(h1, 'ann', ['traceroute', '-n', '-q', '1', '-w', '3', '-m', '6', to])).matchAll(
+          /^ *\d+ +([\d.]+)/gm,
+        ),
+      ].map(([, address]) => address);
+    expect(await trace(BOB)).toEqual(['192.0.2.1', '192.0.2.2', BOB]);
+    expect(await trace('10.50.0.11')).toEqual(['10.50.0.11']);
+  });
+
+  test('errors come back translated: a closed port', async () => {
+    expect(await ask(h1, 'ann', `${BOB}:81`)).toBe('ECONNREFUSED');
+    expect(await ask(h1, 'ann', `${BOB}:54`, { protocol: 'udp' })).toBe('ECONNREFUSED');
+  });
+
+  test('nothing on the wire shows a container’s MAC or a tenant’s address', async () => {
+    const captures = await Promise.all([h1, h2].map((host) => Capture.start(host, ON_HOST)));
+    expect(await ask(h1, 'ann', `${BOB}:80`, { bytes: 100_000 })).toBe(`bob ${ANN}`);
+    expect(await ask(h1, 'ann', `${BOB}:54`, { protocol: 'udp' })).toBe('ECONNREFUSED');
+    expect(await ping(h1, 'ann', BOB, '-t', '1')).toBe(0);
+    const mac = (host: Host, name: string) =>
+      host.docker('inspect', '--format', '{{range .NetworkSettings.Networks}}{{.MacAddress}}{{end}}', name);
+    const secrets = [...(await Promise.all([mac(h1, 'ann'), mac(h2, 'bob')])).map((text) => text.replaceAll(':', ''))];
+    const addresses = [ANN, BOB].map((text) => Buffer.from(text.split('.').map(Number)));
+    for (const capture of captures) {
+      expect(capture.count(Buffer.from([100, 64, 0]))).toBeGreaterThan(3);
+      for (const secret of secrets) expect(capture.count(Buffer.from(secret, 'hex'))).toBe(0);
+      for (const address of addresses) expect(capture.count(address)).toBe(0);
+      await capture.stop();
+    }
+  });
+
+  test('overlapping tenants over two hosts do not hear one another', async () => {
+    const capture = await Capture.start(h2, 'blue-bob');
+    expect(await ask(h1, 'ann', `${BOB}:80`)).toBe(`bob ${ANN}`);
+    expect(await ask(h1, 'blue-ann', `${BOB}:80`)).toBe(`blue-bob ${ANN}`);
+    const red = (
+      await h2.docker('inspect', '--format', '{{range .NetworkSettings.Networks}}{{.MacAddress}}{{end}}', 'bob')
+    ).replaceAll(':', '');
+    expect(capture.count(Buffer.from(red, 'hex'))).toBe(0);
+    await capture.stop();
+    const locators = await getApi<{ container: string; locator: string }[]>(h1, '/v1/endpoints');
+    const bobs = locators.find(({ container }) => container === 'bob')!.locator;
+    expect(await ask(h1, 'blue-ann', `${bobs}:80`, { timeoutMs: 1500 })).toMatch(/timeout|EHOSTUNREACH|ENETUNREACH/);
+  });
+
+  test('a path that takes less than containers send: TCP works, UDP is told', async () => {
+    for (const host of [h1, h2]) {
+      await host.exec('ip', ['link', 'set', 'eth0', 'mtu', '1300']);
+      await host.killAgent(); // it looks every half minute, too
+      await waitFor('the smaller size', async () => (await flowsOf(host)).includes('check_pkt_larger(1314)'), 20_000);
+    }
+    expect(await ask(h1, 'ann', `${BOB}:80`, { bytes: 1_000_000 })).toBe(`bob ${ANN}`);
+    const { stdout, stderr } = await h1.tryDocker(
+      'exec',
+      'ann',
+      'busybox',
+      'ping',
+      '-c',
+      '1',
+      '-W',
+      '3',
+      '-s',
+      '1400',
+      BOB,
+    );
+    expect(`${stdout}${stderr}`).toContain('1 packets received');
+    const probe = `const s=require('dgram').createSocket('udp4');s.on('error',e=>{console.log(e.code);process.exit()});
+      s.connect(53,'${BOB}',()=>{s.send(Buffer.alloc(1400));setTimeout(()=>s.send(Buffer.alloc(1400),e=>{console.log(e?e.code:'sent');process.exit()}),500)})`;
+    expect(await run(h1, 'ann', [...NODE, '-e', probe])).toMatch(/EMSGSIZE|sent/);
+    for (const host of [h1, h2]) {
+      await host.exec('ip', ['link', 'set', 'eth0', 'mtu', '1500']);
+      await host.killAgent();
+    }
+    expect(await ping(h1, 'ann', BOB)).toBe(1);
+  });
+
+  test('an address moves to another host: a running ping reaches it again within a second', async () => {
+    const pinging = h1.background(['docker', 'exec', 'ann', 'busybox', 'ping', '-i', '0.2', '-W', '1', '10.50.0.30']);
+    await startClient(h2, 'mover', ['--network', 'red', '--ip', '10.50.0.30']);
+    const heard = () => (pinging.text().match(/bytes from/g) ?? []).length;
+    await waitFor('answers', () => heard() > 3, 20_000);
+    await h2.docker('rm', '-f', 'mover');
+    const isGone = async () => (await routesOn(h1)).every((line) => !line.includes('10.50.0.30'));
+    await waitFor('the end of its routes', isGone, 3000);
+    const before = heard();
+    await startClient(h3, 'mover', ['--network', 'red', '--ip', '10.50.0.30']);
+    await waitFor('answers from the other host', () => heard() > before + 1, 3000);
+    await pinging.stop();
+    await remove(h3, ['mover'], []);
+  });
+});
+
+describe('when the directory is out of reach', () => {
+  beforeAll(async () => {
+    await h1.docker(
+      'network',
+      'create',
+      '-d',
+      'daolinet',
+      '--ipam-driver',
+      'daolinet',
+      '--subnet',
+      '10.60.0.0/24',
+      'cut',
+    );
+    await onEvery('cut');
+    await startServer(h2, 'two', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.2']);
+    await startServer(h3, 'three', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.3']);
+    await startServer(h3, 'four', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.4']);
+  });
+
+  test('routes go on, new ones are made between containers that are known, and no address is given that might be another’s', async () => {
+    expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
+    await lab.site.cut('h2', 'h1');
+    await waitFor(
+      'the word that it is away',
+      async () => (await h2.daolictl('cluster', 'status')).includes('directory: away'),
+      30_000,
+    );
+    expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
+    expect(await ask(h2, 'two', '10.60.0.4:80')).toBe('four 10.60.0.2');
+    expect(await refusal(h2, 'run', '--network', 'cut', 'busybox', 'true')).toMatch(/directory|database/i);
+  });
+
+  test('and all is well again when it is back', async () => {
+    await lab.site.heal();
+    await waitFor(
+      'the directory',
+      async () => (await h2.daolictl('cluster', 'status')).includes('directory: connected'),
+      30_000,
+    );
+    expect(await h2.docker('run', '--rm', '--network', 'cut', 'busybox', 'echo', 'well')).toBe('well');
+    await startServer(h3, 'five', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.5']);
+    expect(await ask(h2, 'two', '10.60.0.5:80')).toBe('five 10.60.0.2');
+  });
+});
+
+describe('who may do what', () => {
+  /** A host's own certificate and key, as root of that host has them. */
+  async function identityOf(host: Host): Promise<{ ca: Buffer; cert: Buffer; key: Buffer }> {
+    const folder = await host.exec('sh', ['-c', 'echo /var/lib/docker/plugins/*/propagated-mount/cluster']);
+    const [ca, cert, key] = ['ca.crt', 'host.crt', 'host.key'].map((name) =>
+      readFileSync(host.path(`${folder}/${name}`)),
+    );
+    return { ca: ca!, cert: cert!, key: key! };
+  }
+
+  /** What the directory says to one request, over TLS from a host; "closed" where the door shuts. */
+  async function askDirectory(
+    identity: { ca: Buffer; cert: Buffer; key: Buffer } | undefined,
+    request: object,
+  ): Promise<string> {
+    // From h2's network: the test's own has no way there.
+    const program = `
+      const [ca, cert, key, text] = JSON.parse(require('fs').readFileSync(0));
+      const socket = require('tls').connect({ host: '192.0.2.1', port: 7470, ALPNProtocols: ['ovsdb'], ca, cert, key,
+        rejectUnauthorized: false }, () => socket.write(text));
+      socket.on('data', (data) => { console.log(String(data)); process.exit(); });
+      socket.on('error', () => console.log('closed')).on('close', () => { console.log('closed'); process.exit(); });`;
+    const { ca, cert, key } = identity ?? {};
+    const input = JSON.stringify([ca?.toString(), cert?.toString(), key?.toString(), JSON.stringify(request)]);
+    const said = await h2.tryExec(
+      '/var/lib/peers/loader',
+      ['--library-path', '/var/lib/peers', '/var/lib/peers/node', '-e', program],
+      { input },
+    );
+    return said.stdout.split('\n')[0]!;
+  }
+  const list = { id: 1, method: 'list_dbs', params: [] };
+
+  test('a certificate opens the door, none does not', async () => {
+    expect(await askDirectory(await identityOf(h2), list)).toContain('DaoliNet');
+    expect(await askDirectory(undefined, list)).toBe('closed');
+  });
+
+  test('a host writes its own rows, and not another’s', async () => {
+    const identity = await identityOf(h2);
+    const endpoints = await getApi<{ id: string; host: string }[]>(h1, '/v1/endpoints');
+    const theirs = endpoints.find(({ host }) => host === 'h3')!.id;
+    const transact = (...operations: object[]) => ({ id: 1, method: 'transact', params: ['DaoliNet', ...operations] });
+    const found = JSON.parse(
+      await askDirectory(
+        identity,
+        transact({ op: 'select', table: 'Endpoint', where: [['id', '==', theirs]], columns: ['_uuid'] }),
+      ),
+    ) as { result: [{ rows: [{ _uuid: unknown }] }] };
+    const { _uuid: uuid } = found.result[0].rows[0];
+    const said = await askDirectory(
+      identity,
+      transact({ op: 'delete', table: 'Endpoint', where: [['_uuid', '==', uuid]] }),
+    );
+    expect(said).toContain('permission error');
+    expect(said).toContain('that Endpoint is another host’s');
+    expect(await askDirectory(identity, { id: 1, method: 'steal', params: ['x'] })).toContain('permission error');
+    expect((await getApi<{ id: string }[]>(h1, '/v1/endpoints')).map(({ id }) => id)).toContain(theirs);
+    await waitFor('a word about it', () => h1.log().includes('a host may not write that'));
+  });
+
+  test('a host that is removed is out, at once, with its certificate; what it had is free', async () => {
+    const identity = await identityOf(h3);
+    expect(await refused(h1, 'host', 'rm', 'h9')).toContain('there is no host h9; there are h1, h2, h3');
+    expect(await refused(h1, 'host', 'rm', 'h1')).toContain('cannot be removed');
+    expect(await refused(h2, 'host', 'rm', 'h3')).toContain('only servers of the cluster remove hosts');
+    expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
+    await h1.daolictl('host', 'rm', 'h3');
+    expect(await askDirectory(identity, list)).toBe('closed');
+    await waitFor(
+      'the word on h3',
+      async () => (await h3.daolictl('cluster', 'status')).includes('directory: away'),
+      30_000,
+    );
+    expect((await h1.daolictl('host', 'ls')).includes('h3')).toBe(false);
+    const isGone = async () => (await routesOn(h2)).every((line) => !line.includes('10.60.0.3'));
+    await waitFor('the end of routes to it', isGone, 3000);
+    expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('EHOSTUNREACH');
+    await startServer(h1, 'three', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.3']);
+    expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
+  });
+
+  test('it cannot come back but by joining anew', async () => {
+    await h3.killAgent();
+    expect((await h1.daolictl('host', 'ls')).includes('h3')).toBe(false);
+    await remove(h3, (await h3.docker('ps', '-aq')).split('\n'), []);
+    expect(await h3.daolictl('cluster', 'leave')).toContain('in no cluster any more');
+    await waitFor(
+      'h3 to be alone',
+      async () => (await h3.tryDaolictl('cluster', 'status')).stdout.includes('in no cluster'),
+      20_000,
+    );
+    await h3.daolictl('cluster', 'join', tokenIn(await h1.daolictl('cluster', 'token')));
+    expect((await h1.daolictl('host', 'ls')).includes('h3')).toBe(true);
+  });
+});
