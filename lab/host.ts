@@ -9,9 +9,8 @@
 
 import { execFile } from 'node:child_process';
 import { buildSync } from 'esbuild';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import * as http from 'node:http';
-import * as os from 'node:os';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
 import type { Site } from './site';
@@ -97,20 +96,6 @@ export function buildPlugin(): Promise<string> {
   return runScript('build-plugin.sh');
 }
 
-let builtCommandLine: string | undefined;
-
-/** Builds daolictl from the sources as they are, once a process; it goes with the process. */
-function commandLine(): string {
-  if (builtCommandLine === undefined) {
-    const folder = mkdtempSync(path.join(os.tmpdir(), 'daolictl-'));
-    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-    builtCommandLine = path.join(folder, 'daolictl.cjs');
-    const entryPoints = [path.join(__dirname, '../src/cli/main.ts')];
-    buildSync({ entryPoints, outfile: builtCommandLine, bundle: true, platform: 'node', logLevel: 'error' });
-  }
-  return builtCommandLine;
-}
-
 /** Starts a host, ready for `docker network create -d daolinet`. Nothing stays behind when that fails. */
 export async function startHost(options: HostOptions = {}): Promise<Host> {
   const engine = chosenEngine(options);
@@ -186,12 +171,37 @@ export class Host {
 
   /** It runs on this machine, since the host's own system need not have Node.js. */
   tryDaolictl(...args: string[]): Promise<CommandResult> {
-    const command = [commandLine(), '--socket', this.path('/run/daolinet/api.sock'), ...args];
+    const [program = '', ...command] = [...this.daolictlCommand(), ...args];
     return new Promise((resolve) => {
-      execFile(process.execPath, command, { timeout: 60_000 }, (error, stdout, stderr) => {
+      execFile(program, command, { timeout: 60_000 }, (error, stdout, stderr) => {
         resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : null, stdout, stderr });
       });
     });
+  }
+
+  /** What stands before the arguments of daolictl. */
+  daolictlCommand(): string[] {
+    return [process.execPath, this.commandLine(), '--socket', this.path('/run/daolinet/api.sock')];
+  }
+
+  /** daolictl, from the sources as they are; it goes with the host. */
+  private commandLine(): string {
+    const outfile = path.join(this.namespace.folder, 'daolictl.cjs');
+    const entryPoints = [path.join(__dirname, '../src/cli/main.ts')];
+    if (!existsSync(outfile)) {
+      buildSync({ entryPoints, outfile, bundle: true, platform: 'node', logLevel: 'error' });
+    }
+    return outfile;
+  }
+
+  /** What stands before a command that is to run on the host, and its environment. */
+  entry(): { enter: string[]; environment: Record<string, string> } {
+    return this.namespace.entry();
+  }
+
+  /** Whether a daemon of the host runs: its own, or the agent. */
+  runs(name: string): boolean {
+    return name === 'daolinetd' ? this.agentPid() !== undefined : this.namespace.daemonPid(name) !== undefined;
   }
 
   /** A command of Open vSwitch on the host, such as `ovs('ovs-ofctl', 'dump-flows', 'br-int')`. */

@@ -208,13 +208,21 @@ export class Namespace {
     return new BackgroundCommand(child, (pid) => this.run(['kill', '-KILL', String(pid)]));
   }
 
+  /** What stands before a command that is to run inside, and its environment. */
+  entry(): { enter: string[]; environment: Record<string, string> } {
+    return { enter: ['nsenter', ...this.entering('--net')], environment: ENVIRONMENT };
+  }
+
+  private entering(net: string): string[] {
+    return ['--target', String(this.pid), '--mount', '--uts', '--ipc', '--pid', '--cgroup', net, '--'];
+  }
+
   private spawn(command: readonly string[], netns?: string): ChildProcess {
     if (this.pid === 0 || this.shell?.exitCode !== null) {
       throw new Error(`the host ${this.name} does not run; ${this.complaints}`);
     }
     const net = netns === undefined ? '--net' : `--net=${this.path(`/run/netns/${netns}`)}`;
-    const into = ['--target', String(this.pid), '--mount', '--uts', '--ipc', '--pid', '--cgroup', net, '--'];
-    return spawn('nsenter', [...into, ...command], { env: ENVIRONMENT, cwd: '/', stdio: 'pipe' });
+    return spawn('nsenter', [...this.entering(net), ...command], { env: ENVIRONMENT, cwd: '/', stdio: 'pipe' });
   }
 }
 

@@ -19,6 +19,7 @@ ip link set br0 up
 
 export class Site {
   private readonly numbers = new Map<string, number>();
+  /** Pairs of hosts, "h1 h2". */
   private readonly cuts = new Set<string>();
 
   private constructor(private readonly namespace: Namespace) {}
@@ -56,8 +57,14 @@ export class Site {
 
   /** No frame passes between two hosts any more, until `heal`. */
   async cut(one: string, other: string): Promise<void> {
-    this.cuts.add(`iifname "${one}" oifname "${other}" drop`).add(`iifname "${other}" oifname "${one}" drop`);
+    this.cuts.add(`${one} ${other}`);
     await this.filter();
+  }
+
+  /** The hosts that nothing passes to or from. */
+  cutFrom(host: string): string[] {
+    const pairs = [...this.cuts].map((pair) => pair.split(' '));
+    return pairs.filter((pair) => pair.includes(host)).flatMap((pair) => pair.filter((name) => name !== host));
   }
 
   /** Takes every cut away. */
@@ -84,7 +91,10 @@ export class Site {
   private async filter(): Promise<void> {
     const rules = ['add table bridge lab', 'delete table bridge lab', 'add table bridge lab'];
     rules.push('add chain bridge lab forward { type filter hook forward priority 0; }');
-    rules.push(...[...this.cuts].map((cut) => `add rule bridge lab forward ${cut}`));
+    for (const [one = '', other = ''] of [...this.cuts].map((pair) => pair.split(' '))) {
+      rules.push(`add rule bridge lab forward iifname "${one}" oifname "${other}" drop`);
+      rules.push(`add rule bridge lab forward iifname "${other}" oifname "${one}" drop`);
+    }
     check(await this.namespace.run(['nft', '-f', '-'], { input: `${rules.join('\n')}\n` }));
   }
 }
