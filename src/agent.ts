@@ -163,6 +163,7 @@ export class Agent implements ShownAgent {
       socketPath: DIRECTORY_REMOTE.replace('unix:', ''),
       locatorRange: this.settings().locatorRange,
       logger,
+      clock: systemClock,
       now: Date.now,
       defaultAddress: () => this.host.links.defaultAddress(),
       // The answer to whoever asked goes first.

@@ -19,6 +19,7 @@ export interface ClusterCommands {
   token(): Promise<string>;
   join(token: string, address: Ipv4 | undefined): Promise<void>;
   remove(host: string): Promise<void>;
+  rotate(): Promise<void>;
   leave(): void;
 }
 
@@ -103,6 +104,10 @@ function clusterRoutes(agent: ShownAgent): express.Router {
   router.post('/join', async (request, response) => {
     const { token, address: wanted } = parseJoin(request.body ?? {});
     await agent.cluster.join(token, wanted);
+    response.json({});
+  });
+  router.post('/rotate', async (_request, response) => {
+    await agent.cluster.rotate();
     response.json({});
   });
   router.delete('/hosts/:name', async (request, response) => {

@@ -15,6 +15,7 @@ interface Host {
 }
 
 interface ClusterStatus {
+  readonly startedAt: number;
   readonly cluster: { readonly servers: readonly string[]; readonly isServer: boolean } | null;
   readonly connected: boolean;
   readonly hosts: readonly Host[];
@@ -46,8 +47,7 @@ function clusterCommands(daolictl: Command): void {
     .addHelpText('after', '\nExample:\n  daolictl cluster init --address 192.0.2.1')
     .action(async ({ address }: { address?: string }) => {
       const api = clientOf(daolictl);
-      const { token } = await api.post<{ token: string }>('/v1/cluster/init', { address });
-      await untilInCluster(api);
+      const { token } = await startingAnew(api, () => api.post<{ token: string }>('/v1/cluster/init', { address }));
       print('This host is the first of a cluster. To let another in, run there:');
       printJoin(token);
     });
@@ -69,8 +69,8 @@ function clusterCommands(daolictl: Command): void {
     .addHelpText('after', '\nExample:\n  daolictl cluster join daolinet-eyJzZXJ…')
     .action(async (token: string, { address }: { address?: string }) => {
       const api = clientOf(daolictl);
-      await api.post('/v1/cluster/join', { token, address });
-      const { hosts } = await untilInCluster(api);
+      await startingAnew(api, () => api.post('/v1/cluster/join', { token, address }));
+      const { hosts } = await api.get<ClusterStatus>('/v1/cluster');
       print(`This host is one of a cluster of ${hosts.length}.`);
     });
   cluster
@@ -87,10 +87,19 @@ function clusterCommands(daolictl: Command): void {
       print(hostTable(status.hosts));
     });
   cluster
+    .command('rotate')
+    .description('get this host a new certificate now; by itself it does so when a third of its 30 days is left')
+    .action(async () => {
+      const api = clientOf(daolictl);
+      await startingAnew(api, () => api.post('/v1/cluster/rotate', {}));
+      print('This host has a new certificate; the one before opens no door any more.');
+    });
+  cluster
     .command('leave')
     .description('be alone again, on a host that was removed from its cluster')
     .action(async () => {
-      await clientOf(daolictl).post('/v1/cluster/leave', {});
+      const api = clientOf(daolictl);
+      await startingAnew(api, () => api.post('/v1/cluster/leave', {}));
       print('This host is in no cluster any more.');
     });
 }
@@ -132,12 +141,14 @@ function printJoin(token: string): void {
   print('It is good for one host, and for a day.');
 }
 
-/** The agent starts anew with what it has written down. */
-async function untilInCluster(api: ApiClient): Promise<ClusterStatus> {
+/** Does something after which the agent starts anew with what it has written down, and waits until it is back. */
+async function startingAnew<T>(api: ApiClient, change: () => Promise<T>): Promise<T> {
+  const { startedAt } = await api.get<ClusterStatus>('/v1/cluster');
+  const result = await change();
   const end = Date.now() + RESTART_MS;
   for (;;) {
     const status = await api.get<ClusterStatus>('/v1/cluster').catch(() => undefined);
-    if (status !== undefined && status.cluster !== null && status.connected) return status;
+    if (status !== undefined && status.startedAt !== startedAt && status.connected) return result;
     if (Date.now() > end) {
       throw new ApiError(`the agent did not come back within ${RESTART_MS / 1000} s: see its lines in dockerd's log`);
     }

@@ -2,15 +2,16 @@
 // changes who this host is is written to disk last, and the agent starts anew with it.
 
 import { formatCidr, formatIpv4, formatMac, type Cidr, type Ipv4 } from '../base/addresses';
-import { DaoliError } from '../base/errors';
+import type { Clock } from '../base/clock';
+import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { describeNetwork } from '../directory/descriptions';
 import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
-import { createAuthority, createRequest, fingerprintOf, issue } from '../pki/authority';
+import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft } from '../pki/authority';
 import { removeCluster, writeCluster, type ClusterFacts } from './files';
 import { Front } from './front';
-import { checkNewcomer, planFirst, planJoin, planRemoval, planToken } from './membership';
-import { askToJoin, newcomersApp, type JoinRequest } from './newcomers';
+import { checkNewcomer, planCertificates, planFirst, planJoin, planRemoval, planToken } from './membership';
+import { askToJoin, askToRenew, frontDeskApp, type FrontDesk, type JoinRequest } from './newcomers';
 import { formatToken, newSecret, parseToken } from './token';
 
 export interface ClusterParts {
@@ -22,6 +23,7 @@ export interface ClusterParts {
   readonly socketPath: string;
   readonly locatorRange: Cidr;
   readonly logger: Logger;
+  readonly clock: Clock;
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** The address by which this host reaches others, where nothing else is said. */
@@ -41,6 +43,8 @@ export interface ShownHost {
 }
 
 export interface ClusterStatus {
+  /** When this agent began, milliseconds since 1970: one that has started anew is another. */
+  readonly startedAt: number;
   /** Null where this host is in no cluster. */
   readonly cluster: { readonly servers: readonly string[]; readonly isServer: boolean } | null;
   /** Whether the directory is there at present. */
@@ -48,25 +52,106 @@ export interface ClusterStatus {
   readonly hosts: readonly ShownHost[];
 }
 
-export class Cluster {
+/** A certificate is renewed when less than this is left of its time. */
+const RENEWED_BELOW = 1 / 3;
+const LOOK_MS = 60 * 60 * 1000;
+
+export class Cluster implements FrontDesk {
   private front: Front | undefined;
+  private cancelLook = (): void => undefined;
+  /** Fingerprints of certificates that were given to hosts and not seen yet, by host. */
+  private readonly issued = new Map<string, string>();
 
-  constructor(private readonly parts: ClusterParts) {}
+  private readonly startedAt: number;
 
-  /** On a server: opens the door for the others. Throws where it cannot be opened. */
+  constructor(private readonly parts: ClusterParts) {
+    this.startedAt = parts.now();
+  }
+
+  /** Looks after this host's certificate; on a server, opens the door for the others. Throws where it cannot be opened. */
   async start(): Promise<void> {
-    const { facts, store, socketPath, locatorRange, logger } = this.parts;
-    if (facts?.authority.key === undefined || this.front !== undefined) return;
-    const { address, identity } = facts;
-    const app = newcomersApp((request) => this.letIn(request));
-    const authority = facts.authority.certificate;
-    const front = new Front({ address, authority, identity, store, socketPath, locatorRange, app, logger });
-    await front.start();
-    this.front = front;
+    const { facts } = this.parts;
+    if (facts === undefined) return;
+    await this.openFront(facts);
+    this.lookAfterCertificate(facts);
   }
 
   stop(): void {
+    this.cancelLook();
     this.front?.stop();
+  }
+
+  private async openFront({ address, identity, authority }: ClusterFacts): Promise<void> {
+    const { store, socketPath, locatorRange, logger } = this.parts;
+    if (authority.key === undefined || this.front !== undefined) return;
+    const front = new Front({
+      address,
+      authority: authority.certificate,
+      identity,
+      store,
+      socketPath,
+      locatorRange,
+      logger,
+      app: frontDeskApp(this),
+      onCertificateUsed: ({ name }, fingerprint) => this.forgetOlder(name, fingerprint),
+    });
+    await front.start();
+    this.front = front;
+    // The one before, if this host has just got another.
+    await this.write((context) => planCertificates(context, store.host, [fingerprintOf(identity.certificate)]));
+  }
+
+  private lookAfterCertificate(facts: ClusterFacts): void {
+    const { clock, logger, now } = this.parts;
+    this.cancelLook();
+    this.cancelLook = clock.after(LOOK_MS, () => this.lookAfterCertificate(facts));
+    if (lifeLeft(facts.identity.certificate, now()) >= RENEWED_BELOW) return;
+    this.rotate().catch((error: unknown) => {
+      logger.error('the certificate of this host could not be renewed yet', { error: messageOf(error) });
+    });
+  }
+
+  /** This host's next certificate, before the one that it has is over. */
+  async rotate(): Promise<void> {
+    const { facts, folder, store, restart } = this.parts;
+    if (facts === undefined) throw new DaoliError('conflict', 'this host is in no cluster');
+    const { request, key } = await createRequest(store.host);
+    const [server] = facts.servers;
+    const own = fingerprintOf(facts.identity.certificate);
+    const certificate =
+      facts.authority.key === undefined
+        ? await askToRenew(
+            { server: formatIpv4(server!), authority: fingerprintOf(facts.authority.certificate) },
+            facts.identity,
+            request,
+          )
+        : (await this.renew(own, request)).certificate;
+    writeCluster(folder, { ...facts, identity: { certificate, key } });
+    restart();
+  }
+
+  /** A server gives a host its next certificate. */
+  async renew(fingerprint: string, request: string): Promise<{ certificate: string }> {
+    const { store, now, logger } = this.parts;
+    const { authority } = this.requireServer('renew certificates');
+    const host = [...store.view.hosts()].find(({ certificates }) => certificates.includes(fingerprint));
+    if (host === undefined)
+      throw new DaoliError('not-found', 'the certificate is no host’s of this cluster (any more)');
+    const certificate = await issue({ ...authority, key: authority.key ?? '' }, request, host.name, now());
+    const next = fingerprintOf(certificate);
+    await this.write((context) => planCertificates(context, host.name, [fingerprint, next]));
+    this.issued.set(host.name, next);
+    logger.info('a host has a new certificate', { host: host.name });
+    return { certificate };
+  }
+
+  /** The host has come in with its new one: the one before opens no door any more. */
+  private forgetOlder(name: string, fingerprint: string): void {
+    if (this.issued.get(name) !== fingerprint) return;
+    this.issued.delete(name);
+    this.write((context) => planCertificates(context, name, [fingerprint])).catch((error: unknown) => {
+      this.parts.logger.warn('an old certificate could not be forgotten', { host: name, error: messageOf(error) });
+    });
   }
 
   status(): ClusterStatus {
@@ -81,6 +166,7 @@ export class Cluster {
     }));
     const cluster = facts && { servers: facts.servers.map(formatIpv4), isServer: facts.authority.key !== undefined };
     return {
+      startedAt: this.startedAt,
       cluster: cluster ?? null,
       connected: store.connected,
       hosts: hosts.sort((a, b) => (a.name < b.name ? -1 : 1)),
@@ -155,7 +241,7 @@ export class Cluster {
     restart();
   }
 
-  private async letIn(newcomer: JoinRequest): Promise<object> {
+  async letIn(newcomer: JoinRequest): Promise<object> {
     const { facts, locatorRange, now, logger } = this.parts;
     const { authority, servers } = facts!;
     // Nothing is signed for somebody who cannot come in.

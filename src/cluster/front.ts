@@ -30,8 +30,10 @@ export interface FrontOptions {
   /** ovsdb-server's unix socket. */
   readonly socketPath: string;
   readonly locatorRange: Cidr;
-  /** What newcomers ask. */
+  /** What hosts ask besides the directory. */
   readonly app: RequestListener;
+  /** A host came in to the directory with this certificate of its own. */
+  readonly onCertificateUsed: (host: HostRow, fingerprint: string) => void;
   readonly logger: Logger;
 }
 
@@ -100,6 +102,7 @@ export class Front {
       socket.destroy();
       return;
     }
+    this.options.onCertificateUsed(host, fingerprint);
     const inspect = (operations: readonly unknown[]) => {
       const row = store.view.host(host.name);
       if (row === undefined) return 'this host was removed from the cluster';

@@ -6,7 +6,6 @@ import { DaoliError } from '../base/errors';
 import { nextLocatorBlock } from '../directory/allocation';
 import { removeAddress } from '../directory/endpoint-operations';
 import { insertHost } from '../directory/operations';
-import type { HostRow } from '../directory/rows';
 import type { Ops, PlanContext } from '../directory/store';
 import { insert, isRow, remove, update, wait } from '../ovsdb/operations';
 import { hashSecret } from './token';
@@ -93,9 +92,16 @@ export function planFirst(context: PlanContext, address: Ipv4, fingerprint: stri
   return [update('Host', isRow(own.uuid), row)];
 }
 
-/** Which certificates a host may come in with. Newest last. */
-export function planCertificates(host: HostRow, fingerprints: readonly string[]): Ops {
-  return [update('Host', isRow(host.uuid), { certificates: fingerprints })];
+/**
+ * Which certificates a host may come in with: its next one beside the one that it has, and that one alone once it has come
+ * in with it.
+ */
+export function planCertificates({ view }: PlanContext, name: string, fingerprints: readonly string[]): Ops {
+  const host = view.host(name);
+  if (host === undefined) throw new DaoliError('not-found', `there is no host ${name}`, name);
+  const isSame =
+    host.certificates.length === fingerprints.length && fingerprints.every((each) => host.certificates.includes(each));
+  return isSame ? [] : [update('Host', isRow(host.uuid), { certificates: fingerprints })];
 }
 
 /**
@@ -116,6 +122,8 @@ export function planRemoval({ view, host: self }: PlanContext, name: string): Op
   for (const endpoint of view.endpointsOn(name)) {
     const address = view.addressHolder(endpoint.tenant, endpoint.address);
     const isOnlyTheirs = address?.holders.every((holder) => holder === name) === true;
+    // Its ports refer to the host, and would go only after it.
+    ops.push(endpoint.publishedPorts.map(({ uuid }) => remove('PublishedPort', isRow(uuid))));
     ops.push([remove('Endpoint', isRow(endpoint.uuid))]);
     if (address !== undefined && isOnlyTheirs) ops.push(removeAddress(context, address));
   }

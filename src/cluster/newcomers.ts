@@ -1,4 +1,5 @@
-// What a host that is not in the cluster yet may ask a server: to be let in. And the asking side of it.
+// What hosts ask a server besides the directory: a newcomer to be let in, a member for its next certificate. And the asking
+// side of both.
 
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { request as httpRequest } from 'node:http';
@@ -7,7 +8,7 @@ import { z } from 'zod';
 import { parseCidr, parseIpv4, parseMac, type Cidr, type Ipv4 } from '../base/addresses';
 import { parsed, parserOf } from '../base/body-schema';
 import { DaoliError, messageOf, type ErrorCode } from '../base/errors';
-import { fingerprintOf, isSignedBy } from '../pki/authority';
+import { fingerprintOf, isSignedBy, type Identity } from '../pki/authority';
 import { FRONT_PORT, HTTP_PROTOCOL } from './front';
 import type { Newcomer } from './membership';
 import type { Token } from './token';
@@ -46,17 +47,32 @@ const ANSWER = z.object({
   locators: parsed(parseCidr),
   servers: z.array(parsed(parseIpv4)).min(1),
 });
+const RENEWED = z.object({ certificate: text });
+const parseRenew = parserOf(z.object({ request: text }));
 const parseJoin: (body: unknown) => JoinRequest = parserOf(JOIN);
 
 const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = { invalid: 400, 'not-found': 404, conflict: 409 };
 
+/** What a server does about each. */
+export interface FrontDesk {
+  letIn(request: JoinRequest): Promise<object>;
+  /** `fingerprint` is of the certificate that the host came in with. */
+  renew(fingerprint: string, request: string): Promise<object>;
+}
+
 /** The Express application behind a server's front. */
-export function newcomersApp(letIn: (request: JoinRequest) => Promise<object>): Express {
+export function frontDeskApp(desk: FrontDesk): Express {
   const app = express();
   app.disable('x-powered-by');
   app.use(express.json({ limit: MAX_BODY_BYTES }));
   app.post('/v1/join', async (request, response) => {
-    response.json(await letIn(parseJoin(request.body)));
+    response.json(await desk.letIn(parseJoin(request.body)));
+  });
+  app.post('/v1/renew', async (request, response) => {
+    const socket = request.socket as TLSSocket;
+    if (!socket.authorized) throw new DaoliError('invalid', 'a host renews the certificate that it comes in with');
+    const fingerprint = fingerprintOf(socket.getPeerCertificate().raw);
+    response.json(await desk.renew(fingerprint, parseRenew(request.body).request));
   });
   app.use((request: Request, response: Response) => {
     response.status(404).json({ message: `there is no ${request.method} ${request.path}`, code: 'not-found' });
@@ -85,7 +101,24 @@ export async function askToJoin(token: Token, ask: (ownAddress: Ipv4) => Promise
   }
 }
 
-function connectTo({ server, authority }: Token): Promise<TLSSocket> {
+/** Asks a server for this host's next certificate. Throws as `askToJoin`. */
+export async function askToRenew(
+  server: Pick<Token, 'server' | 'authority'>,
+  identity: Identity,
+  request: string,
+): Promise<string> {
+  const socket = await connectTo(server, identity);
+  try {
+    return RENEWED.parse(await post(socket, '/v1/renew', { request })).certificate;
+  } finally {
+    socket.destroy();
+  }
+}
+
+function connectTo(
+  { server, authority }: Pick<Token, 'server' | 'authority'>,
+  identity?: Identity,
+): Promise<TLSSocket> {
   const where = `${server}:${FRONT_PORT}`;
   return new Promise((resolve, reject) => {
     const unavailable = (why: string) => {
@@ -98,6 +131,7 @@ function connectTo({ server, authority }: Token): Promise<TLSSocket> {
       port: FRONT_PORT,
       ALPNProtocols: [HTTP_PROTOCOL],
       minVersion: 'TLSv1.3',
+      ...(identity === undefined ? {} : { cert: identity.certificate, key: identity.key }),
       // By fingerprint, below: before this host has the authority's certificate there is nothing else to go by.
       rejectUnauthorized: false,
     });

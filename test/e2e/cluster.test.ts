@@ -422,6 +422,25 @@ describe('who may do what', () => {
     await waitFor('a word about it', () => h1.log().includes('a host may not write that'));
   });
 
+  test('a host gets its next certificate, and the one before opens no door any more', async () => {
+    for (const host of [h2, h1]) {
+      const before = await identityOf(host);
+      await host.daolictl('cluster', 'rotate');
+      await waitFor('the directory', async () =>
+        (await host.daolictl('cluster', 'status')).includes('directory: connected'),
+      );
+      const after = await identityOf(host);
+      expect(after.cert.equals(before.cert)).toBe(false);
+      await waitFor('the old one to be forgotten', async () => (await askDirectory(before, list)) === 'closed');
+      expect(await askDirectory(after, list)).toContain('DaoliNet');
+    }
+    await waitFor(
+      'h2 to be back',
+      async () => (await h2.daolictl('cluster', 'status')).includes('directory: connected'),
+      20_000,
+    );
+  });
+
   test('a host that is removed is out, at once, with its certificate; what it had is free', async () => {
     const identity = await identityOf(h3);
     expect(await refused(h1, 'host', 'rm', 'h9')).toContain('there is no host h9; there are h1, h2, h3');

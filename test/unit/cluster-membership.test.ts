@@ -1,0 +1,206 @@
+// Who comes in, and what is left of who is put out. What stands on disk, and what is typed to join.
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import { readCluster, removeCluster, writeCluster, type ClusterFacts } from '../../src/cluster/files';
+import {
+  planCertificates,
+  planFirst,
+  planJoin,
+  planRemoval,
+  planToken,
+  TOKEN_LIFE_MS,
+  type Newcomer,
+} from '../../src/cluster/membership';
+import { formatToken, newSecret, parseToken } from '../../src/cluster/token';
+import * as endpoints from '../../src/directory/endpoint-operations';
+import * as networks from '../../src/directory/operations';
+import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
+import type { Ops, PlanContext } from '../../src/directory/store';
+import { createMemoryDatabase, createMemoryDirectory, type MemoryDirectory } from '../fakes/memory-directory';
+
+const RANGE = parseCidr('100.64.0.0/10');
+let now: number;
+let database: ReturnType<typeof createMemoryDatabase>;
+let server: MemoryDirectory;
+let secret: string;
+
+beforeEach(async () => {
+  now = 1_700_000_000_000;
+  database = createMemoryDatabase();
+  server = createMemoryDirectory({ host: 'h1', database, wallClock: () => now });
+  secret = newSecret();
+  await run((c) => [...planFirst(c, parseIpv4('192.0.2.1'), 'a'.repeat(64)), ...planToken(c, secret)]);
+});
+
+function run(make: (context: PlanContext) => Ops, store = server): Promise<void> {
+  return store.transact((context) => ({ ops: make(context), result: undefined }));
+}
+
+function newcomer(changes: Partial<Newcomer> = {}): Newcomer {
+  const name = changes.name ?? 'h2';
+  const number = Number(name.slice(1));
+  return {
+    name,
+    address: parseIpv4(`192.0.2.${number}`),
+    routerMac: parseMac(`02:00:00:00:00:0${number}`),
+    datapathId: `000002000000000${number}`,
+    secret,
+    now,
+    ...changes,
+  };
+}
+
+const letIn = (who: Newcomer) => run((c) => planJoin(c, who, who.name.padEnd(64, 'f'), RANGE));
+
+describe('joining', () => {
+  test('a host with the token is in, with a block of its own; the token is used up', async () => {
+    await letIn(newcomer());
+    expect(server.view.host('h2')).toMatchObject({
+      address: parseIpv4('192.0.2.2'),
+      certificates: ['h2'.padEnd(64, 'f')],
+      isServer: false,
+      locatorBlocks: [parseCidr('100.64.1.0/24')],
+    });
+    await expect(letIn(newcomer({ name: 'h3' }))).rejects.toThrow('it was used, or another was made since');
+  });
+
+  test('two hosts with one token at the same moment: one is in', async () => {
+    const results = await Promise.allSettled([letIn(newcomer()), letIn(newcomer({ name: 'h3' }))]);
+    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect([...server.view.hosts()]).toHaveLength(2);
+  });
+
+  test.each<[string, Partial<Newcomer>, string]>([
+    ['another secret', { secret: 'x'.repeat(24) }, 'the token is none of this cluster’s'],
+    [
+      'a clock that is behind',
+      { now: 1_700_000_000_000 - 3 * 3_600_000 },
+      'the clock of h2 is 180 min behind the cluster’s',
+    ],
+    ['a clock that is before', { now: 1_700_000_000_000 + 600_000 }, 'the clock of h2 is 10 min before the cluster’s'],
+    ['a name that is taken', { name: 'h1', address: parseIpv4('192.0.2.9') }, 'daolictl host rm h1'],
+    ['an address that is taken', { address: parseIpv4('192.0.2.1') }, '192.0.2.1 is the address of host h1'],
+  ])('%s is refused, and the token stays good', async (_, changes, message) => {
+    await expect(letIn(newcomer(changes))).rejects.toThrow(message);
+    await letIn(newcomer());
+  });
+
+  test('a token is good for a day, and until the next one is made', async () => {
+    now += TOKEN_LIFE_MS;
+    await expect(letIn(newcomer())).rejects.toThrow('the token expired');
+    const [old, next] = [secret, newSecret()];
+    await run((c) => planToken(c, next));
+    await expect(letIn(newcomer({ secret: old }))).rejects.toThrow('the token is none of this cluster’s');
+    expect([...server.view.joinTokens()]).toHaveLength(1);
+    await letIn(newcomer({ secret: next }));
+  });
+});
+
+test('the next certificate stands beside the one that a host has, and then alone', async () => {
+  await letIn(newcomer());
+  const [one, two] = ['1'.repeat(64), '2'.repeat(64)];
+  await run((c) => planCertificates(c, 'h2', [one, two]));
+  expect([...(server.view.host('h2')?.certificates ?? [])].sort()).toEqual([one, two]);
+  await run((c) => planCertificates(c, 'h2', [two]));
+  expect(server.view.host('h2')?.certificates).toEqual([two]);
+  await expect(run((c) => planCertificates(c, 'h9', []))).rejects.toMatchObject({ code: 'not-found' });
+});
+
+describe('putting a host out', () => {
+  const POOL = 'red/10.1.0.0/24' as PoolId;
+  const ids = ['a', 'b'].map((digit) => digit.repeat(64) as NetworkId) as [NetworkId, NetworkId];
+
+  /** A network of the other host, which this one has too, one of its own alone, and an endpoint in each. */
+  async function fill(other: MemoryDirectory): Promise<void> {
+    const base = { internal: false, gateway: undefined, mtu: 1500, options: {} };
+    await run((c) => networks.insertPool(c, { tenant: 'red', cidr: parseCidr('10.1.0.0/24') }), other);
+    await run(
+      (c) => networks.insertNetwork(c, { ...base, id: ids[0], tenant: 'red', ipam: 'daolinet', poolIds: [POOL] }),
+      other,
+    );
+    const newPools = [{ cidr: parseCidr('10.2.0.0/24') }];
+    await run(
+      (c) => networks.insertNetwork(c, { ...base, id: ids[1], tenant: 'red', ipam: 'docker', newPools }),
+      other,
+    );
+    await run((c) => networks.holdPool(c, c.view.pool(POOL)!));
+    await run((c) => networks.insertReplica(c, c.view.network(ids[0])!, 'd'.repeat(64)));
+    for (const [n, networkId] of ids.entries()) {
+      const [id, address] = [`e${n}` as EndpointId, parseIpv4(`10.${n + 1}.0.5`)];
+      const endpoint = { id, networkId, address, mac: parseMac(`02:00:00:00:01:0${n}`), interfaceName: `dl${n}` };
+      await run((c) => endpoints.insertEndpoint(c, endpoint), other);
+      const port = { protocol: 'tcp', hostIp: parseIpv4('0.0.0.0'), hostPort: 80 + n, containerPort: 80 } as const;
+      await run((c) => endpoints.publishPorts(c, id, [port]), other);
+    }
+  }
+
+  test('takes all that it had, and leaves what others have', async () => {
+    await letIn(newcomer());
+    await fill(createMemoryDirectory({ host: 'h2', database }));
+    await run((c) => planRemoval(c, 'h2'));
+    const { view } = server;
+    expect([...view.hosts()].map(({ name }) => name)).toEqual(['h1']);
+    expect([...view.networks()].map(({ id }) => id)).toEqual([ids[0]]);
+    expect([...view.pools()].map(({ id, holders }) => [id, holders])).toEqual([[POOL, ['h1']]]);
+    expect([...view.endpoints(), ...view.publishedPorts()]).toEqual([]);
+    expect([...database.table('Address')]).toEqual([]);
+    expect([...database.table('LocatorBlock')]).toHaveLength(1);
+  });
+
+  test('not this host, nor one that is not there', async () => {
+    await expect(run((c) => planRemoval(c, 'h1'))).rejects.toThrow('host h1 serves the directory to the others');
+    await expect(run((c) => planRemoval(c, 'h7'))).rejects.toThrow('there is no host h7; there are h1');
+  });
+});
+
+describe('the token that is typed', () => {
+  const token = { server: '192.0.2.1', authority: 'a'.repeat(64), secret: newSecret() };
+
+  test('is read as it was written', () => {
+    expect(parseToken(formatToken(token))).toEqual(token);
+  });
+
+  test.each([
+    '',
+    'x',
+    'daolinet-',
+    'daolinet-e30',
+    formatToken(token).slice(0, -20),
+    formatToken({ ...token, server: 'h1' }),
+  ])('that is none says what to do (%#)', (text) => {
+    expect(() => parseToken(text)).toThrow('this is no join token, or a part of one');
+  });
+});
+
+describe('what stands on disk', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'cluster-'));
+  const path = join(folder, 'cluster');
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const facts: ClusterFacts = {
+    address: parseIpv4('192.0.2.2'),
+    locatorRange: RANGE,
+    servers: [parseIpv4('192.0.2.1')],
+    authority: { certificate: 'ca', key: undefined },
+    identity: { certificate: 'own', key: 'secret' },
+  };
+
+  test('is read as it was written, over an older state too, and is nobody else’s', () => {
+    expect(readCluster(path)).toBeUndefined();
+    writeCluster(path, { ...facts, authority: { certificate: 'ca', key: 'ca-key' } });
+    expect(readCluster(path)?.authority.key).toBe('ca-key');
+    writeCluster(path, facts);
+    expect(readCluster(path)).toEqual(facts);
+    expect(statSync(path).mode & 0o777).toBe(0o700);
+    for (const name of readdirSync(path)) expect(statSync(join(path, name)).mode & 0o777).toBe(0o600);
+    expect(readdirSync(folder)).toEqual(['cluster']);
+  });
+
+  test('that is damaged is told, with what to do', () => {
+    writeFileSync(join(path, 'cluster.json'), '{');
+    expect(() => readCluster(path)).toThrow('remove it, and let this host join its cluster anew');
+    removeCluster(path);
+    expect(readCluster(path)).toBeUndefined();
+  });
+});
