@@ -1,11 +1,10 @@
 // Bundles the programs of src/ into dist/, one file each, so that the plugin carries no node_modules folder:
-// src/main.ts → dist/daolinetd.cjs, and the command line src/cli/main.ts → dist/daolictl.cjs once there is one.
+// src/main.ts → dist/daolinetd.cjs, and the command line src/cli/main.ts → dist/daolictl.cjs.
 // Not a type check (that is `npm run types`). Source maps stay in dist/, outside the plugin.
 //
 // usage: node plugin/bundle.mjs [ENTRY]     ENTRY stands in for src/main.ts
 
 import { build } from 'esbuild';
-import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -26,7 +25,7 @@ const leaveOut = {
   },
 };
 
-async function bundle(entry, outfile) {
+async function bundle(entry, outfile, banner = '') {
   await build({
     absWorkingDir: root,
     entryPoints: [entry],
@@ -38,6 +37,7 @@ async function bundle(entry, outfile) {
     sourcemap: 'external',
     minifyWhitespace: true,
     legalComments: 'none',
+    banner: { js: banner },
     plugins: [leaveOut],
     logLevel: 'warning',
   });
@@ -45,7 +45,7 @@ async function bundle(entry, outfile) {
 
 try {
   await bundle(process.argv[2] ?? 'src/main.ts', 'dist/daolinetd.cjs');
-  if (existsSync(`${root}src/cli/main.ts`)) await bundle('src/cli/main.ts', 'dist/daolictl.cjs');
+  await bundle('src/cli/main.ts', 'dist/daolictl.cjs', '#!/usr/bin/env node');
 } catch {
   process.exit(1); // esbuild has said what is wrong
 }

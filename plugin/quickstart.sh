@@ -15,6 +15,7 @@ IDLE_SECONDS=10
 IP_FORWARD=/proc/sys/net/ipv4/ip_forward
 STATE=/var/lib/daolinet-quickstart # what was made, one file for each thing; gone after --down
 CACHE=/var/cache/daolinet
+DAOLICTL=/usr/local/bin/daolictl
 LOG=$STATE/log
 ROUTES='ovs-ofctl -O OpenFlow14 --names dump-flows br-int table=2'
 
@@ -225,6 +226,19 @@ install_plugin() {
   finish "plugin $PLUGIN installed and enabled"
 }
 
+# install_daolictl: the command line, on this host.
+install_daolictl() {
+  begin daolictl
+  if [ -e $DAOLICTL ] && ! made daolictl; then
+    finish "$DAOLICTL is there already, not from here; it stays as it is"
+    return
+  fi
+  [ -e dist/daolictl.cjs ] || node plugin/bundle.mjs >>"$LOG" 2>&1
+  remember daolictl
+  install -D -m 755 dist/daolictl.cjs $DAOLICTL
+  finish "command line $DAOLICTL"
+}
+
 # start_registry: no public registry has the plugin, so one on this machine does. It stays, for `docker plugin upgrade`.
 start_registry() {
   daemon_runs registry && return
@@ -334,6 +348,7 @@ ${bold}Go on with${plain}
   docker run --rm -it --network $NETWORK busybox
   docker run -d --network $NETWORK -p 8080:80 busybox sh -c 'echo hello >index.html; httpd -f'    # then: curl localhost:8080
   watch -n 1 '$ROUTES | grep idle_timeout'
+  daolictl cluster init                        # and join with another server
   npm run quickstart -- --down                 # takes everything away again
 
 The idle time is $IDLE_SECONDS s here, so that nobody has to wait; it is 60 s by default, and a setting of the plugin (README.md).
@@ -352,6 +367,7 @@ up() {
   start_docker
   start_ovs
   install_plugin
+  install_daolictl
   make_image
   make_network
   run_containers
@@ -412,6 +428,7 @@ remove_plugin() {
   local nft=(nft)
   has nft || nft=(chroot build/plugin/rootfs nft)
   "${nft[@]}" delete table inet daolinet >>"$LOG" 2>&1 || true
+  ip link delete daoli-fab >>"$LOG" 2>&1 && "${nft[@]}" delete table netdev daolinet_fabric >>"$LOG" 2>&1 || true
   local chain rule
   for chain in FORWARD DOCKER-USER; do
     iptables -S $chain 2>/dev/null | sed -n '/--comment "\{0,1\}daolinet/s/^-A//p' | while read -r rule; do
@@ -480,6 +497,7 @@ stop_services() {
 remove_files() {
   ! made build || rm -rf build
   ! made dist || rm -rf dist
+  ! made daolictl || rm -f $DAOLICTL
   ! made cache || rm -rf $CACHE
   ! made node-modules || rm -rf node_modules
   rm -rf $STATE
