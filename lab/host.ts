@@ -30,6 +30,9 @@ export const OUTSIDE_ADDRESS = '198.51.100.1';
 /** A second address of "outside", which is nobody's neighbour. */
 export const INTERNET_ADDRESS = '203.0.113.7';
 
+/** Where agents of a cluster answer for names, with the default locators. */
+const NAMES_ADDRESS = '100.127.255.254';
+
 const ENGINES = ['20.10', '28'] as const;
 export type Engine = (typeof ENGINES)[number];
 
@@ -373,7 +376,10 @@ export class Host {
   }
 
   private async startDockerd(): Promise<void> {
-    this.namespace.startDaemon('dockerd', ['dockerd', '--containerd', '/run/containerd/containerd.sock']);
+    // On a site: names of containers on other hosts, and then whoever would know those outside.
+    const names = this.options.site === undefined ? [] : ['--dns', NAMES_ADDRESS, '--dns', INTERNET_ADDRESS];
+    const containerd = ['--containerd', '/run/containerd/containerd.sock'];
+    this.namespace.startDaemon('dockerd', ['dockerd', ...containerd, ...names]);
     await waitFor('dockerd', () => this.namespace.daemonPid('dockerd'));
     await waitFor(
       'the Docker engine',

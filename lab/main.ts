@@ -135,7 +135,10 @@ function program(): Command {
       await lab().post('/down', {});
       print('down');
     });
-  npm.command('serve <hosts>', { hidden: true }).action((count: string) => serve(Number(count)));
+  npm.command('serve <hosts>', { hidden: true }).action(async (count: string) => {
+    await serve(Number(count));
+    process.exit(0); // whatever else would keep it
+  });
   return npm;
 }
 

@@ -72,14 +72,13 @@ function answerCommands(cluster: LabCluster): Promise<void> {
   });
   return new Promise((resolve) => {
     app.post('/down', (_request, response) => {
-      server.closeIdleConnections();
       // Answered when all is gone.
-      resolve(stopCluster(cluster).then(() => void response.json({})));
+      void stopCluster(cluster).then(() => response.json({}).on('close', resolve));
     });
     app.use((error: unknown, _request: express.Request, response: express.Response, _next: express.NextFunction) => {
       response.status(400).json({ message: error instanceof Error ? error.message : String(error) });
     });
-    const server = createServer((request, response) => void app(request, response)).listen(LAB_SOCKET);
+    createServer((request, response) => void app(request, response)).listen(LAB_SOCKET);
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
   });
 }

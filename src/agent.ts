@@ -13,6 +13,7 @@ import type { Logger } from './base/logger';
 import { Cluster } from './cluster/cluster';
 import { readCluster, type ClusterFacts } from './cluster/files';
 import { FRONT_PORT, OVSDB_PROTOCOL } from './cluster/front';
+import { dnsAddressOf } from './directory/allocation';
 import { Directory, DIRECTORY_REMOTE } from './directory/directory';
 import { Engine } from './docker/engine';
 import { NameFollower } from './driver/name-follower';
@@ -29,6 +30,7 @@ import { createRunner } from './host/runner';
 import { createSysctlFiles } from './host/sysctl-files';
 import { ipamHandlers } from './ipam/handlers';
 import { Ipam } from './ipam/ipam';
+import { NameServer } from './names/name-server';
 import { fingerprintOf } from './pki/authority';
 import { Plane } from './plane';
 import type { Settings } from './settings';
@@ -78,6 +80,7 @@ export class Agent implements ShownAgent {
   private readonly replicator: Replicator;
   private readonly backoff = new Backoff(RETRY.minMs, RETRY.maxMs, Math.random);
   private plane: Plane | undefined;
+  private names: NameServer | undefined;
   private state: 'stopped' | 'starting' | 'ready' | 'stopping' = 'stopped';
   private waitingFor = 'the DaoliNet database';
   private rowsAreReady!: () => void;
@@ -189,6 +192,7 @@ export class Agent implements ShownAgent {
     await this.server.stop();
     this.api.stop();
     this.cluster.stop();
+    this.names?.stop();
     await this.follower.stop();
     await this.reconciler.stop();
     await this.replicator.stop();
@@ -284,6 +288,15 @@ export class Agent implements ShownAgent {
     }
   }
 
+  /** In a cluster: Docker's resolver knows the containers of its own host alone. */
+  private async startNameServer(): Promise<void> {
+    if (this.facts === undefined) return;
+    const { logger } = this.options;
+    const address = dnsAddressOf(this.facts.locatorRange);
+    this.names ??= new NameServer({ address, store: this.directory, clock: systemClock, logger });
+    await this.names.start();
+  }
+
   private async bringUpOnce(): Promise<void> {
     this.waitingFor = 'the DaoliNet database';
     await this.directory.whenReady();
@@ -296,6 +309,7 @@ export class Agent implements ShownAgent {
     await this.plane.bringUp(() => this.reconciler.trigger());
     if (this.state !== 'starting') return;
     await this.cluster.start();
+    await this.startNameServer();
     this.state = 'ready';
     this.becomeReady();
     logger.info('DaoliNet is ready', { ...this.status() });

@@ -6,7 +6,7 @@ import { cidrHolds, cidrsOverlap, formatCidr, formatMac, type Cidr, type Ipv4, t
 import type { Clock } from './base/clock';
 import { DaoliError, messageOf } from './base/errors';
 import type { Logger } from './base/logger';
-import { hostLocator, MAX_ENDPOINT_PORT_NO } from './directory/allocation';
+import { dnsAddressOf, hostLocator, MAX_ENDPOINT_PORT_NO } from './directory/allocation';
 import type { HostRow } from './directory/rows';
 import type { DirectoryStore } from './directory/store';
 import { KeyedQueue } from './base/keyed-queue';
@@ -51,6 +51,8 @@ interface OwnHost {
   readonly address: Ipv4;
   /** The block that it is in. */
   readonly block: Cidr;
+  /** Where the agent answers for names, in a cluster. */
+  readonly dnsAddress: Ipv4 | undefined;
 }
 
 export class Underlay {
@@ -105,6 +107,7 @@ export class Underlay {
       routerMac: own.row.routerMac,
       ...(this.hostPort === undefined ? {} : { hostPort: this.hostPort }),
       hostAddress: own.address,
+      ...(own.dnsAddress === undefined ? {} : { dnsAddress: own.dnsAddress }),
       ...(fabric === undefined ? {} : { fabric }),
       locatorRange: settings.locatorRange,
       kernelDatapath: datapath === 'system',
@@ -164,7 +167,10 @@ export class Underlay {
     const row = store.view.host(store.host);
     const address = row && hostLocator(row, settings.locatorRange);
     const block = address && row.locatorBlocks.find((each) => cidrHolds(each, address));
-    if (row !== undefined && address !== undefined && block !== undefined) return { row, address, block };
+    if (row !== undefined && address !== undefined && block !== undefined) {
+      const dnsAddress = row.address === undefined ? undefined : dnsAddressOf(settings.locatorRange);
+      return { row, address, block, dnsAddress };
+    }
     throw new DaoliError('unavailable', `host ${store.host} has no locator block yet`, store.host);
   }
 
@@ -174,7 +180,10 @@ export class Underlay {
       name: HOST_INTERFACE,
       mac,
       mtu: settings.mtu,
-      addresses: [{ address: own.address, prefix: own.block.prefix }],
+      addresses: [
+        { address: own.address, prefix: own.block.prefix },
+        ...(own.dnsAddress === undefined ? [] : [{ address: own.dnsAddress, prefix: 32 }]),
+      ],
       checksumOffload: datapath === 'system',
     });
     await host.kernel.prepareHostInterface(HOST_INTERFACE);
@@ -188,11 +197,12 @@ export class Underlay {
     }
   }
 
-  private async applyFirewall({ row, address }: OwnHost): Promise<void> {
+  private async applyFirewall({ row, address, dnsAddress }: OwnHost): Promise<void> {
     const { host, settings, store } = this.parts;
     const config: FirewallConfig = {
       hostInterface: HOST_INTERFACE,
       hostAddress: address,
+      ...(dnsAddress === undefined ? {} : { dnsAddress }),
       locatorBlocks: row.locatorBlocks,
       locatorRange: settings.locatorRange,
       closedPorts: row.isServer ? [{ protocol: 'tcp', port: FRONT_PORT }] : [],

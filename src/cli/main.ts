@@ -16,7 +16,7 @@ interface Host {
 
 interface ClusterStatus {
   readonly startedAt: number;
-  readonly cluster: { readonly servers: readonly string[]; readonly isServer: boolean } | null;
+  readonly cluster: { readonly servers: readonly string[]; readonly isServer: boolean; readonly dns: string } | null;
   readonly connected: boolean;
   readonly hosts: readonly Host[];
 }
@@ -50,6 +50,8 @@ function clusterCommands(daolictl: Command): void {
       const { token } = await startingAnew(api, () => api.post<{ token: string }>('/v1/cluster/init', { address }));
       print('This host is the first of a cluster. To let another in, run there:');
       printJoin(token);
+      const { cluster } = await api.get<ClusterStatus>('/v1/cluster');
+      printNames(cluster?.dns ?? '');
     });
   cluster
     .command('token')
@@ -70,8 +72,9 @@ function clusterCommands(daolictl: Command): void {
     .action(async (token: string, { address }: { address?: string }) => {
       const api = clientOf(daolictl);
       await startingAnew(api, () => api.post('/v1/cluster/join', { token, address }));
-      const { hosts } = await api.get<ClusterStatus>('/v1/cluster');
+      const { hosts, cluster } = await api.get<ClusterStatus>('/v1/cluster');
       print(`This host is one of a cluster of ${hosts.length}.`);
+      printNames(cluster?.dns ?? '');
     });
   cluster
     .command('status')
@@ -81,6 +84,7 @@ function clusterCommands(daolictl: Command): void {
       if (isJson(daolictl)) return print(JSON.stringify(status, null, 2));
       if (status.cluster === null) return print('This host is in no cluster. `daolictl cluster init` begins one.');
       print(`servers: ${status.cluster.servers.join(', ')}`);
+      print(`names: ${status.cluster.dns}`);
       print(
         `directory: ${status.connected ? 'connected' : 'away; routes go on, and new ones between known containers'}`,
       );
@@ -139,6 +143,12 @@ function hostTable(hosts: readonly Host[]): string {
 function printJoin(token: string): void {
   print(`\n  daolictl cluster join ${token}\n`);
   print('It is good for one host, and for a day.');
+}
+
+/** Docker's own resolver knows the containers of its host alone, and asks others only where it is told. */
+function printNames(dns: string): void {
+  print(`\nFor names of containers on other hosts, Docker has to ask ${dns}: with docker run --dns ${dns},`);
+  print(`or for all containers with "dns": ["${dns}", …the servers that you use] in /etc/docker/daemon.json.`);
 }
 
 /** Does something after which the agent starts anew with what it has written down, and waits until it is back. */

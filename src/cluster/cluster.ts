@@ -5,6 +5,7 @@ import { formatCidr, formatIpv4, formatMac, type Cidr, type Ipv4 } from '../base
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
+import { dnsAddressOf } from '../directory/allocation';
 import { describeNetwork } from '../directory/descriptions';
 import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
 import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft } from '../pki/authority';
@@ -46,7 +47,12 @@ export interface ClusterStatus {
   /** When this agent began, milliseconds since 1970: one that has started anew is another. */
   readonly startedAt: number;
   /** Null where this host is in no cluster. */
-  readonly cluster: { readonly servers: readonly string[]; readonly isServer: boolean } | null;
+  readonly cluster: {
+    readonly servers: readonly string[];
+    readonly isServer: boolean;
+    /** Where containers ask for names of those on other hosts. */
+    readonly dns: string;
+  } | null;
   /** Whether the directory is there at present. */
   readonly connected: boolean;
   readonly hosts: readonly ShownHost[];
@@ -164,7 +170,11 @@ export class Cluster implements FrontDesk {
       locators: row.locatorBlocks.map(formatCidr),
       endpoints: [...store.view.endpointsOn(row.name)].length,
     }));
-    const cluster = facts && { servers: facts.servers.map(formatIpv4), isServer: facts.authority.key !== undefined };
+    const cluster = facts && {
+      servers: facts.servers.map(formatIpv4),
+      isServer: facts.authority.key !== undefined,
+      dns: formatIpv4(dnsAddressOf(facts.locatorRange)),
+    };
     return {
       startedAt: this.startedAt,
       cluster: cluster ?? null,

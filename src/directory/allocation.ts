@@ -2,7 +2,7 @@
 // the number given last, so that what was just released stays unused for as long as possible: flows, connection tracking
 // and ARP entries of its last owner may still be about.
 
-import { cidrHolds, cidrSize, cidrsOverlap, formatCidr, type Cidr, type Ipv4 } from '../base/addresses';
+import { cidrHolds, cidrLast, cidrSize, cidrsOverlap, formatCidr, type Cidr, type Ipv4 } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import type { HostRow } from './rows';
 import type { Allocator } from './store';
@@ -38,12 +38,19 @@ export function nextLocatorBlock(view: DirectoryView, range: Cidr): Cidr | undef
   const taken = [...view.hosts()].flatMap((host) => host.locatorBlocks);
   const takenBases = new Set(taken.filter((block) => block.prefix === prefix).map((block) => block.base as number));
   const others = taken.filter((block) => block.prefix !== prefix);
+  const names = dnsAddressOf(range);
   const isTaken = (index: number) => {
     const base = (range.base + index * size) as Ipv4;
+    if (cidrHolds({ base, prefix }, names) && cidrSize(range) > size) return true;
     return takenBases.has(base) || others.some((block) => cidrsOverlap(block, { base, prefix }));
   };
   const index = nextFree(0, cidrSize(range) / size - 1, -1, isTaken);
   return index === undefined ? undefined : { base: (range.base + index * size) as Ipv4, prefix };
+}
+
+/** Where every host's agent answers for names: the same everywhere, and in nobody's block. */
+export function dnsAddressOf(range: Cidr): Ipv4 {
+  return (cidrLast(range) - 1) as Ipv4;
 }
 
 /** The blocks of a host that lie in the range; others are left from an earlier setting. */

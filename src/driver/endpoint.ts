@@ -2,9 +2,10 @@
 // takes them away, DeleteEndpoint forgets it. Rows come first and effects after them; in the other direction effects go
 // first: so whatever is cut short, the rows say what is left to do, and the same call, or the reconciler, finishes it.
 
-import { formatCidr, formatIpv4, formatMac, type Ipv4, type Mac } from '../base/addresses';
+import { formatCidr, formatIpv4, formatMac, type Ipv4, type Mac, type Cidr } from '../base/addresses';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
+import { dnsAddressOf } from '../directory/allocation';
 import { describeEndpoint, describeNetwork } from '../directory/descriptions';
 import {
   deleteEndpoint,
@@ -190,8 +191,9 @@ export class Endpoints {
     return {
       InterfaceName: { SrcName: linkNamesOf(endpoint.id).container, DstPrefix: interfacePrefixOf(network.options) },
       Gateway: gateway === undefined ? '' : formatIpv4(gateway),
-      // Without a default route, the network's other subnets need their own. ARP is answered for every address.
-      StaticRoutes: (gateway === undefined ? others : []).map(({ cidr }) => ({
+      // Without a default route, the network's other subnets need their own, and whoever answers for names. ARP is answered
+      // for every address.
+      StaticRoutes: (gateway === undefined ? [...others.map(({ cidr }) => cidr), ...this.names()] : []).map((cidr) => ({
         Destination: formatCidr(cidr),
         RouteType: CONNECTED,
         NextHop: '',
@@ -199,6 +201,13 @@ export class Endpoints {
       // Else libnetwork would lead a container without a gateway out by a bridge of its own, docker_gwbridge.
       DisableGatewayService: gateway === undefined,
     };
+  }
+
+  /** Where names of containers on other hosts are answered, in a cluster. */
+  private names(): Cidr[] {
+    const { store, settings } = this.parts.driver;
+    const isAlone = store.view.host(store.host)?.address === undefined;
+    return isAlone ? [] : [{ base: dnsAddressOf(settings.locatorRange), prefix: 32 }];
   }
 
   private writeSandbox(id: EndpointId, sandbox: string): Promise<void> {

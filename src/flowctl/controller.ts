@@ -347,8 +347,8 @@ export class Controller {
 
   private replaceFlows(before: FlowNetwork | undefined, after: FlowNetwork | undefined): void {
     if (!this.inventory.hasHost) return;
-    const { routerMac } = this.inventory.host;
-    const flowsOf = (network: FlowNetwork | undefined): FlowMod[] => (network ? networkFlows(network, routerMac) : []);
+    const { host } = this.inventory;
+    const flowsOf = (network: FlowNetwork | undefined): FlowMod[] => (network ? networkFlows(network, host) : []);
     this.programAll((writer, xid) => appendReplacement(writer, xid, flowsOf(before), flowsOf(after)));
   }
 

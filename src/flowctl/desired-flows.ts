@@ -25,7 +25,7 @@ export class DesiredFlows {
     private readonly staticWriter: StaticWriter,
   ) {
     const { host } = inventory;
-    const networks = [...inventory.allNetworks()].flatMap((network) => networkFlows(network, host.routerMac));
+    const networks = [...inventory.allNetworks()].flatMap((network) => networkFlows(network, host));
     for (const flow of [...baseFlows(host), ...hostFlows(host), ...fabricFlows(host), ...networks]) {
       const cookie = readCookie(flow.cookie ?? 0n);
       if (cookie !== undefined) this.few.set(keyOfCookie(cookie), flow);

@@ -74,7 +74,9 @@ export interface FlowHost {
   readonly hostAddress: Ipv4;
   /** The port onto the L2 that the hosts of the site share. Without it endpoints on other hosts are out of reach. */
   readonly fabric?: FlowFabric;
-  /** All locators of the cluster, a /10 at most. Endpoints reach none of them but `hostAddress`. */
+  /** Where the agent answers for names of containers on other hosts, inside `locatorRange`; endpoints reach it, too. */
+  readonly dnsAddress?: Ipv4;
+  /** All locators of the cluster, a /10 at most. Endpoints reach none of them but these two. */
   readonly locatorRange: Cidr;
   /** False: userspace datapath, where one-sided rewriting of later fragments goes through the controller. */
   readonly kernelDatapath: boolean;

@@ -191,20 +191,35 @@ export class PacketPath {
   }
 
   private outward(reason: number, inPort: number, turn: Turn): void {
-    const { packet, routeWriter } = this;
+    const { packet } = this;
     const from = this.sender(inPort, turn);
     if (from === NO_SLOT) return;
-    if (!this.rules.hasWayOutside(from)) return this.noWayOut(from, turn);
+    if (!this.rules.hasWayOutside(from)) {
+      if (this.isForNames(packet.ipDst)) return this.passOut(from, turn);
+      return this.noWayOut(from, turn);
+    }
     if (reason !== PUNT_REASON.OUTSIDE) return this.slow.translateOutward(reason, packet, from, turn);
     this.openOutside(from, turn);
-    if (maySendPacket(turn, this.counters)) routeWriter.outwardPacket(turn.writer, from, packet);
+    this.passOut(from, turn);
+  }
+
+  private passOut(from: number, turn: Turn): void {
+    if (maySendPacket(turn, this.counters)) this.routeWriter.outwardPacket(turn.writer, from, this.packet);
+  }
+
+  /** Questions for names, and their answers: internal networks have these, packet by packet, and nothing else. */
+  private isForNames(address: number): boolean {
+    return this.routeWriter.hasOutside && address === this.inventory.host.dnsAddress;
   }
 
   private inward(reason: number, turn: Turn): void {
     const { endpoints, packet, routeWriter } = this;
     const to = endpoints.slotOfLocator(packet.ipDst);
-    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number || !this.rules.hasWayOutside(to)) {
-      return this.noWayIn(turn);
+    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number) return this.noWayIn(turn);
+    if (!this.rules.hasWayOutside(to)) {
+      if (!this.isForNames(packet.ipSrc)) return this.noWayIn(turn);
+      if (maySendPacket(turn, this.counters)) routeWriter.inwardPacket(turn.writer, to, packet);
+      return;
     }
     if (reason !== PUNT_REASON.OUTSIDE) return this.slow.translateInward(reason, packet, to, turn);
     this.openOutside(to, turn);

@@ -75,7 +75,7 @@ export const PRIORITY = {
     MISS: 0,
   },
   ARP: { ANSWER: 100, MISS: 0 },
-  ROUTE: { GUARD: 700, ECHO: 650, ROUTE: 600, POOL: 500, HOST_ADDRESS: 400, LOCATORS: 300, MISS: 0 },
+  ROUTE: { GUARD: 700, ECHO: 650, ROUTE: 600, POOL: 500, DNS: 450, HOST_ADDRESS: 400, LOCATORS: 300, MISS: 0 },
   OUTSIDE: { ICMP: 500, FRAGMENT: 400, ROUTE: 200, MISS: 0 },
   FABRIC_OUT: { TTL: 600, ICMP: 500, FRAGMENT: 400, MISS: 0 },
   FABRIC_SEND: { TOO_LARGE: 100, SEND: 50 },
@@ -127,6 +127,7 @@ export const BASE = {
   FRAGMENT_UDP: 20,
   OUTSIDE_MISS: 21,
   PUNT_MISS: 22,
+  DNS_ADDRESS: 23,
 } as const;
 
 /** Flows of an endpoint, of the host port or of the fabric port, told apart by `b` less VARIANT. */
@@ -157,7 +158,7 @@ export const VARIANT = 0x800000;
 export const REMOTE_PLACE = 0x400000;
 
 /** Flows of a network, told apart by the lowest 16 bits; pools are POOL and above. */
-export const NETWORK_FLOW = { ECHO: 0, ECHO_LATER: 1, POOL: 2 } as const;
+export const NETWORK_FLOW = { ECHO: 0, ECHO_LATER: 1, POOL: 2, DNS: 0x8000 } as const;
 
 // Cookie, from the top: magic 8, layout 4, kind 4, a 24, b 24. A network's key takes the upper 32 bits of a and b.
 const MAGIC = 0xdan;

@@ -108,6 +108,14 @@ function routeBase(host: FlowHost): FlowMod[] {
       match: toward({ base: host.hostAddress, prefix: 32 }),
       ...outside,
     }),
+    ...(host.dnsAddress === undefined
+      ? []
+      : [
+          base(BASE.DNS_ADDRESS, TABLE.ROUTE, HOST_ADDRESS, {
+            match: toward({ base: host.dnsAddress, prefix: 32 }),
+            ...outside,
+          }),
+        ]),
     base(BASE.LOCATORS, TABLE.ROUTE, LOCATORS, { match: toward(host.locatorRange) }),
     base(BASE.ROUTE_MISS, TABLE.ROUTE, MISS, { match: {}, ...outside }),
   ];
@@ -179,15 +187,29 @@ export function endpointFlows(endpoint: EndpointRow, routerMac: Mac): FlowMod[] 
   ];
 }
 
-/** A network's gateway answers ping in the datapath, and its pools never leave through the host. */
-export function networkFlows(network: FlowNetwork, routerMac: Mac): FlowMod[] {
+/**
+ * A network's gateway answers ping in the datapath, and its pools never leave through the host. An internal network's way
+ * to the names of its containers is by the controller, packet by packet: it has no routes to the outside.
+ */
+export function networkFlows(network: FlowNetwork, host: Pick<FlowHost, 'routerMac' | 'dnsAddress'>): FlowMod[] {
   const pools = network.pools.map((pool, i) =>
     flow(networkCookie(network.key, NETWORK_FLOW.POOL + i), TABLE.ROUTE, PRIORITY.ROUTE.POOL, {
       match: { ethType: ETH_TYPE.IPV4, ipv4Dst: ipv4Match(pool), [REGISTER.TENANT]: network.tenant },
       ...punt(PUNT_REASON.PAIR),
     }),
   );
-  return network.gateway === undefined ? pools : [...gatewayEcho(network, network.gateway, routerMac), ...pools];
+  const { routerMac, dnsAddress } = host;
+  const names =
+    network.internal && dnsAddress !== undefined
+      ? [
+          flow(networkCookie(network.key, NETWORK_FLOW.DNS), TABLE.ROUTE, PRIORITY.ROUTE.DNS, {
+            match: { ethType: ETH_TYPE.IPV4, ipv4Dst: dnsAddress, [REGISTER.NETWORK]: network.key },
+            ...punt(PUNT_REASON.OUTSIDE),
+          }),
+        ]
+      : [];
+  const echo = network.gateway === undefined ? [] : gatewayEcho(network, network.gateway, routerMac);
+  return [...echo, ...pools, ...names];
 }
 
 function gatewayEcho(network: FlowNetwork, gateway: Ipv4, routerMac: Mac): FlowMod[] {

@@ -121,6 +121,7 @@ function buildObjects(elements: readonly Element[]): string {
   map published_at {
     type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service;${of('published_at')}
   }
+  counter around_datapath { }
   counter locator_back_door { }
   counter loopback_forged { }
   counter locator_forged { }
@@ -153,10 +154,14 @@ function buildNat(hostInterface: string, hostAddress: string, blocks: string): s
 }
 
 /** What may pass to and from locators besides. An accept ends our chain only: those of others are still asked. */
-function buildFilter(hostInterface: string, locatorRange: string, blocks: string): string {
+function buildFilter(config: FirewallConfig, hostInterface: string, blocks: string): string {
+  const locatorRange = formatCidr(config.locatorRange);
+  const names = config.dnsAddress === undefined ? '' : buildNames(formatIpv4(config.dnsAddress));
   return `
   chain prerouting_raw {
     type filter hook prerouting priority raw; policy accept;
+    # With OVS's userspace datapath the stack, too, sees what a container sends, to the MAC of its own veth pair for one
+    iifname "dl*" meta iifkind "veth" counter name around_datapath drop
     # route_localnet is on here: nothing on the wire has a loopback address
     iifname ${hostInterface} ip daddr 127.0.0.0/8 counter name loopback_forged drop
     iifname ${hostInterface} ip saddr 127.0.0.0/8 counter name loopback_forged drop
@@ -180,7 +185,7 @@ function buildFilter(hostInterface: string, locatorRange: string, blocks: string
     iifname . oifname @docker_bridges counter name docker_bridge_refused drop
   }
   chain input {
-    type filter hook input priority filter - 5; policy accept;
+    type filter hook input priority filter - 5; policy accept;${names}
     iifname ${hostInterface} ct state new meta l4proto . th dport @closed_ports counter name closed_port_refused drop
   }
   chain output {
@@ -188,6 +193,13 @@ function buildFilter(hostInterface: string, locatorRange: string, blocks: string
     # conf/all/send_redirects would send them although they are off for this interface
     oifname ${hostInterface} icmp type redirect drop
   }`;
+}
+
+/** Services of the host that listen on every address are not reached by the one that is for names. */
+function buildNames(address: string): string {
+  return `
+    ip daddr ${address} meta l4proto { 6, 17 } th dport 53 accept
+    ip daddr ${address} counter name closed_port_refused drop`;
 }
 
 /** One transaction that replaces whatever the table was. */
@@ -198,7 +210,7 @@ export function buildTable(config: FirewallConfig, published: Iterable<Published
 delete table ${TABLE}
 table ${TABLE} {${buildObjects(elementsOfState(config, published))}
 ${buildNat(hostInterface, formatIpv4(config.hostAddress), blocks)}
-${buildFilter(hostInterface, formatCidr(config.locatorRange), blocks)}
+${buildFilter(config, hostInterface, blocks)}
 }
 `;
 }

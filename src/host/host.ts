@@ -140,6 +140,8 @@ export interface FirewallConfig {
   readonly locatorBlocks: readonly Cidr[];
   /** The cluster's range, all hosts' blocks in it. */
   readonly locatorRange: Cidr;
+  /** Where the agent answers for names, on `hostInterface`: nothing else is reached there. Absent outside of a cluster. */
+  readonly dnsAddress?: Ipv4;
   /** Ports of the agent itself (and its database): closed to containers. */
   readonly closedPorts: readonly { readonly protocol: TransportProtocol; readonly port: number }[];
   /** Docker's bridges: reached from our containers by their published ports only, as between Docker's own networks. */

@@ -51,7 +51,11 @@ export class KernelLinks implements Links {
       }
     }
     // IPv6 goes off before the link goes up, or the kernel sends multicast of its own into the datapath.
-    await Promise.all([this.disableIpv6(name), spec.checksumOffload ? undefined : this.checksumOffloadOff(peer)]);
+    await Promise.all([
+      this.disableIpv6(name),
+      this.ignoreArp(name),
+      spec.checksumOffload ? undefined : this.checksumOffloadOff(peer),
+    ]);
     await this.ip(`take ${name} up`, name, `link set dev ${name} up`);
   }
 
@@ -150,6 +154,11 @@ export class KernelLinks implements Links {
       `link set dev ${spec.name} mtu ${spec.mtu}\nlink set dev ${spec.peer} mtu ${spec.mtu}${mac}`,
     );
     return status === 0;
+  }
+
+  /** With the userspace datapath the stack sees what the container sends: it would answer for the host's own addresses. */
+  private ignoreArp(name: string): Promise<void> {
+    return this.sysctl.writeIfPresent(`net/ipv4/conf/${name}/arp_ignore`, '8');
   }
 
   private disableIpv6(name: string): Promise<void> {

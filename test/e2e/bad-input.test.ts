@@ -265,7 +265,7 @@ describe('settings', () => {
   test.each([
     ['DAOLINET_IDLE_TIMEOUT', '0', 'is not a whole number of seconds from 1 to 65535'],
     ['DAOLINET_LOCATORS', '100.64.0.0', 'is not an IPv4 prefix (as in 10.128.0.0/9)'],
-    ['DAOLINET_LOCATORS', '100.64.0.0/30', 'is not a prefix of /8 to /22'],
+    ['DAOLINET_LOCATORS', '100.64.0.0/30', 'is not a prefix of /10 to /22'],
     ['DAOLINET_LOG_LEVEL', 'loud', 'is not one of'],
     ['DAOLINET_DEFAULT_POOLS', '10.0.0.0/30', 'is not a prefix of /8 to /24'],
     ['DAOLINET_MTU', '12', 'is not a whole number of bytes from 576 to 9216'],

@@ -269,6 +269,31 @@ describe('routes between hosts', () => {
     expect(await ask(h1, 'blue-ann', `${bobs}:80`, { timeoutMs: 1500 })).toMatch(/timeout|EHOSTUNREACH|ENETUNREACH/);
   });
 
+  test('names and aliases are found across hosts, each tenant’s own, by internal networks too', async () => {
+    // Which address a name has, as the container's own resolver says it.
+    const look = async (host: Host, from: string, name: string) => {
+      const { stdout } = await host.tryDocker('exec', from, 'busybox', 'ping', '-c', '1', '-W', '3', name);
+      return /^PING \S+ \(([\d.]+)\)/.exec(stdout)?.[1];
+    };
+    await startClient(h2, 'cat', ['--network', 'red', '--ip', '10.50.0.22', '--network-alias', 'pet']);
+    await waitFor('the name', async () => (await look(h1, 'ann', 'cat')) === '10.50.0.22', 10_000);
+    expect(await look(h1, 'ann', 'bob')).toBe(BOB);
+    expect(await look(h1, 'ann', 'pet')).toBe('10.50.0.22');
+    expect(await look(h1, 'ann', 'bob.red')).toBe(BOB);
+    expect(await look(h2, 'bob', 'ann')).toBe(ANN);
+    expect(await look(h1, 'ann', 'blue-bob')).toBeUndefined();
+    expect(await look(h1, 'blue-ann', 'blue-bob')).toBe(BOB);
+    expect(await look(h1, 'ann', 'nobody')).toBeUndefined();
+    await h1.docker('network', 'create', '-d', 'daolinet', '--internal', '--subnet', '10.51.0.0/24', 'inner');
+    await onEvery('inner');
+    await startClient(h1, 'in-one', ['--network', 'inner']);
+    await startClient(h2, 'in-two', ['--network', 'inner', '--ip', '10.51.0.20']);
+    await waitFor('the name inside', async () => (await look(h1, 'in-one', 'in-two')) === '10.51.0.20', 10_000);
+    expect(await ping(h1, 'in-one', '203.0.113.7')).toBe(0);
+    expect(await look(h1, 'in-one', 'in-two')).toBe('10.51.0.20');
+    expect(await ping(h1, 'in-one', '100.127.255.254', '-W', '1')).toBe(0);
+  });
+
   test('a path that takes less than containers send: TCP works, UDP is told', async () => {
     for (const host of [h1, h2]) {
       await host.exec('ip', ['link', 'set', 'eth0', 'mtu', '1300']);

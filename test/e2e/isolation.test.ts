@@ -49,6 +49,7 @@ interface Endpoint {
   readonly address: string;
   readonly mac: string;
   readonly locator: string;
+  readonly interface: string;
 }
 type Counters = Record<string, number>;
 
@@ -361,6 +362,29 @@ describe('through the host', () => {
     });
     // The server must not take the attacker for a container of its own tenant.
     expect(heard['published']).not.toMatch(/ 10\.1\./);
+  });
+
+  test("no way leads around the datapath, by the MAC of a container's own veth pair", async () => {
+    const word = newWord();
+    const veth = await host.exec('sh', ['-c', `cat /sys/class/net/${of('mallory').interface}/address`]);
+    const before = await filtered('around_datapath');
+    const targets = [HOST_ADDRESS, '100.64.0.1', of('blue1').locator, OUTSIDE_ADDRESS];
+    await sendFrames(
+      host,
+      'mallory',
+      targets.map((dst) => packet({ dst }, word, { dst: veth })),
+    );
+    await waitFor(
+      'the packets to be dropped',
+      async () => (await filtered('around_datapath')) >= before + targets.length,
+    );
+    expect(await seenBy(word)).toEqual({});
+    // Nor does the host answer for its own addresses, where the container thinks that they are near.
+    await host.inNetworkOf('mallory', 'ip', 'route', 'add', `${HOST_ADDRESS}/32`, 'dev', 'eth0');
+    await ping(host, 'mallory', HOST_ADDRESS);
+    const neighbour = await host.inNetworkOf('mallory', 'ip', 'neigh', 'show', HOST_ADDRESS);
+    await host.inNetworkOf('mallory', 'ip', 'route', 'del', `${HOST_ADDRESS}/32`, 'dev', 'eth0');
+    expect(neighbour).toContain(routerMac);
   });
 
   test('a source route to a victim ends at the host', async () => {

@@ -3,6 +3,8 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { waitFor } from '../../lab/host';
 
 jest.setTimeout(120_000);
 
@@ -21,7 +23,8 @@ function leftBehind(): unknown {
     links: readdirSync('/sys/class/net').sort(),
     mounts: readFileSync('/proc/mounts', 'utf8').split('\n').length,
     folders: readdirSync(tmpdir()).filter((name) => name.startsWith('daolinet-')),
-    processes: names.filter((name) => /dockerd|containerd|ovs-vswitchd|ovsdb-server|daolinetd/.test(name)),
+    processes: names.filter((name) => /dockerd|containerd|ovs-vswitchd|ovsdb-server|daolinetd|esbuild/.test(name))
+      .length,
   };
 }
 
@@ -81,5 +84,7 @@ test('what it cannot kill is refused, naming what it can', async () => {
 
 test('down leaves nothing behind', async () => {
   expect(await lab('down')).toEqual({ code: 0, said: 'down\n' });
+  // Its own process ends a moment after it has said so.
+  await waitFor('everything to be gone', () => isDeepStrictEqual(leftBehind(), before), 3000).catch(() => undefined);
   expect(leftBehind()).toEqual(before);
 });

@@ -134,7 +134,7 @@ class World {
 
   setNetwork(network: FlowNetwork): void {
     const before = this.inventory.networkOfId(network.id);
-    const flowsOf = (each: FlowNetwork | undefined): FlowMod[] => (each ? networkFlows(each, host.routerMac) : []);
+    const flowsOf = (each: FlowNetwork | undefined): FlowMod[] => (each ? networkFlows(each, host) : []);
     this.inventory.setNetwork(network);
     appendReplacement(this.writer, 2, flowsOf(before), flowsOf(network));
     this.send();

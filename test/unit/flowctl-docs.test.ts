@@ -14,6 +14,7 @@ const host: FlowHost = {
   hostPort,
   hostAddress: parseIpv4('100.64.0.1'),
   fabric: { portNo: 11, serverAddress: parseIpv4('192.0.2.1'), mtu: 1400, isNarrow: true },
+  dnsAddress: parseIpv4('100.127.255.254'),
   locatorRange: parseCidr('100.64.0.0/10'),
   kernelDatapath: false,
 };
@@ -25,7 +26,7 @@ const network: FlowNetwork = {
   pools: [parseCidr('10.1.0.0/24')],
   internal: false,
 };
-const otherPool: FlowNetwork = { id: 'other', key: 10, tenant: 7, pools: [parseCidr('10.2.0.0/24')], internal: false };
+const otherPool: FlowNetwork = { id: 'other', key: 10, tenant: 7, pools: [parseCidr('10.2.0.0/24')], internal: true };
 const end = (portNo: number, ip: string) => ({
   portNo,
   mac: parseMac(`02:42:0a:01:00:0${portNo + 1}`),
@@ -48,8 +49,8 @@ test('docs/pipeline.md shows what the code builds', () => {
     ...baseFlows(host),
     ...hostFlows(host),
     ...fabricFlows(host),
-    ...networkFlows(network, routerMac),
-    ...networkFlows(otherPool, routerMac),
+    ...networkFlows(network, host),
+    ...networkFlows(otherPool, host),
     ...endpointFlows({ ...one, tenant: 7, networkKey: 9 }, routerMac),
     routes.pairFlow(one, two, context),
     routes.pairFlow(two, one, context),

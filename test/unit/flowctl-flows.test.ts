@@ -107,7 +107,7 @@ test('a network', () => {
   const swap =
     'move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:02:da:00:00:00:fe->eth_src,' +
     'move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[],set_field:10.1.0.1->ip_src';
-  expect(lines(networkFlows(network, host.routerMac))).toEqual([
+  expect(lines(networkFlows(network, host))).toEqual([
     'table=2, priority=650,icmp,reg1=0x9,nw_dst=10.1.0.1,nw_frag=not_later,icmp_type=8 ' +
       `actions=${swap},set_field:0->icmp_type,set_field:64->nw_ttl,IN_PORT`,
     'table=2, priority=650,icmp,reg1=0x9,nw_dst=10.1.0.1,nw_frag=later ' +
@@ -116,7 +116,15 @@ test('a network', () => {
     'table=2, priority=500,ip,reg0=0x7,nw_dst=10.9.9.9 actions=set_field:0x1->reg2,goto_table:7',
   ]);
   const { gateway: _, ...without } = network;
-  expect(networkFlows(without, host.routerMac)).toHaveLength(2);
+  expect(networkFlows(without, host)).toHaveLength(2);
+  const dnsAddress = parseIpv4('100.127.255.254');
+  expect(networkFlows(network, { ...host, dnsAddress })).toHaveLength(4);
+  expect(lines(networkFlows({ ...without, pools: [], internal: true }, { ...host, dnsAddress }))).toEqual([
+    'table=2, priority=450,ip,reg1=0x9,nw_dst=100.127.255.254 actions=set_field:0x2->reg2,goto_table:7',
+  ]);
+  expect(lines(baseFlows({ ...host, dnsAddress }))).toContain(
+    'table=2, priority=400,ip,nw_dst=100.127.255.254 actions=goto_table:3',
+  );
 });
 
 test('an endpoint', () => {
@@ -209,7 +217,7 @@ describe('the declared pipeline', () => {
     ...baseFlows(host),
     ...hostFlows(host),
     ...fabricFlows(host),
-    ...networkFlows(network, host.routerMac),
+    ...networkFlows(network, host),
     ...endpointFlows(endpoint, host.routerMac),
     ...REACTIVE,
   ];
@@ -241,7 +249,7 @@ describe('the declared pipeline', () => {
 describe('cookies', () => {
   test('say what a flow is for', () => {
     expect(readCookie(routes.pairFlow(from, to, context).cookie ?? 0n)).toEqual({ kind: 9, a: 1, b: 2 });
-    const echo = readCookie(networkFlows({ ...network, key: 0xfedcba98 }, host.routerMac)[2]?.cookie ?? 0n);
+    const echo = readCookie(networkFlows({ ...network, key: 0xfedcba98 }, host)[2]?.cookie ?? 0n);
     expect(echo && readNetwork(echo)).toEqual({ key: 0xfedcba98, flow: 2 });
     expect(readCookie(0x1234n)).toBeUndefined();
   });
@@ -260,8 +268,8 @@ describe('cookies', () => {
       ...baseFlows(host),
       ...hostFlows(host),
       ...fabricFlows(host),
-      ...networkFlows({ ...network, key: 1 }, host.routerMac),
-      ...networkFlows({ ...network, key: 0x100 }, host.routerMac),
+      ...networkFlows({ ...network, key: 1 }, host),
+      ...networkFlows({ ...network, key: 0x100 }, host),
     ];
     for (const portNo of [1, 2, 4, far.portNo]) {
       expect(other.filter((flow) => picks(fromPlace(portNo), flow) || picks(toPlace(portNo), flow))).toEqual([]);

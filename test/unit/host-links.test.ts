@@ -43,7 +43,7 @@ describe('a veth pair', () => {
     await links.createVeth(VETH);
     expect(runner.commands('ip')).toEqual([ADD, 'link set dev dn1 up']);
     expect(runner.commands('sh')).toEqual(['ethtool -K dp1 tx off']);
-    expect(written).toEqual(['net/ipv6/conf/dn1/disable_ipv6=1']);
+    expect(written).toEqual(['net/ipv6/conf/dn1/disable_ipv6=1', 'net/ipv4/conf/dn1/arp_ignore=8']);
   });
 
   test('in the kernel datapath no other program runs', async () => {

@@ -7,7 +7,7 @@ const LAYERS = [
   ['base'],
   ['packet', 'openflow', 'ovsdb', 'host', 'docker', 'pki'],
   ['switch', 'directory'],
-  ['ipam', 'flowctl', 'cluster'],
+  ['ipam', 'flowctl', 'cluster', 'names'],
   ['driver'],
   ['api'],
   ['cli'],
