@@ -18,7 +18,7 @@ for name in "${names[@]}"; do
   fi
   # An emulated host (lab/host.ts) finds its scripts beside itself.
   npx --no-install esbuild "test/bench/$name.ts" --bundle --platform=node --target=node20 --sourcemap=inline \
-    --external:cpu-features --external:'*.node' --define:__dirname="\"$PWD/lab\"" --log-level=warning --outfile="build/bench/$name.cjs"
+    --external:esbuild --external:cpu-features --external:'*.node' --define:__dirname="\"$PWD/lab\"" --log-level=warning --outfile="build/bench/$name.cjs"
   printf '\n== %s\n' "$name"
   node --enable-source-maps "build/bench/$name.cjs" --json "build/bench/$name.json" || failed=1
 done

@@ -1,0 +1,158 @@
+// Containers on two hosts of one cluster, on emulated hosts with Open vSwitch's userspace datapath: the first packet of a
+// pair over the second, beside a pair on one host; the steady round trip; a TCP stream; and the time from `docker run` to the
+// first answered ping. Beside them Docker's own overlay network and plain host to host, in alternating runs on the same lab.
+
+import { joinAll, startHosts, stopCluster } from '../../lab/cluster';
+import { IMAGE, waitFor, type Host } from '../../lab/host';
+import { median, percentile } from './support/report';
+import { publish, type Result } from './support/results';
+
+const FIRST_ROUNDS = 25;
+const RUN_ROUNDS = 11;
+const STREAM_ROUNDS = 5;
+const STREAM_SECONDS = 2;
+/** Longer than a route is idle before it goes. */
+const SILENCE_MS = 2_500;
+const NETWORKS = ['daolinet', 'overlay'] as const;
+type Network = (typeof NETWORKS)[number];
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function addressOf(host: Host, container: string): Promise<string> {
+  return host.docker('inspect', '--format', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', container);
+}
+
+/** Round trips, in ms, of `count` pings that are sent 0.2 s apart. */
+async function pings(host: Host, from: string, to: string, count: number, ...options: string[]): Promise<number[]> {
+  const command = ['busybox', 'ping', '-c', String(count), '-i', '0.2', '-W', '2', ...options, to];
+  const said = await host.docker('exec', from, ...command);
+  return [...said.matchAll(/time=([\d.]+) ms/g)].map(([, time]) => Number(time));
+}
+
+/** What the first packet takes over the second: between hosts, and on one. */
+async function measureFirst(host: Host, near: string, far: string): Promise<{ far: number[]; near: number[] }> {
+  const extra = { far: [] as number[], near: [] as number[] };
+  for (let round = 0; round < FIRST_ROUNDS; round += 1) {
+    await pause(SILENCE_MS);
+    for (const [which, to] of [
+      ['far', far],
+      ['near', near],
+    ] as const) {
+      const [first, second] = await pings(host, 'client-daolinet', to, 2);
+      if (first !== undefined && second !== undefined) extra[which].push(first - second);
+    }
+  }
+  return extra;
+}
+
+/** From starting the client until a ping from the new container was answered, in ms. */
+async function runOnce(host: Host, network: Network, to: string): Promise<number> {
+  const begin = performance.now();
+  const command = ['busybox', 'sh', '-c', `until busybox ping -c 1 -W 1 ${to} >/dev/null; do :; done`];
+  await host.docker('run', '--rm', '--network', `n-${network}`, IMAGE, ...command);
+  return performance.now() - begin;
+}
+
+interface Report {
+  readonly end: { readonly sum_received: { readonly bits_per_second: number } };
+}
+
+function gigabits(json: string): number {
+  return (JSON.parse(json) as Report).end.sum_received.bits_per_second / 1e9;
+}
+
+async function prepare(h1: Host, h2: Host): Promise<void> {
+  await joinAll([h1, h2]);
+  await h1.docker('network', 'create', '-d', 'daolinet', 'n-daolinet');
+  await waitFor('the network on h2', async () => (await h2.docker('network', 'ls')).includes('n-daolinet'), 20_000);
+  await h1.docker('swarm', 'init', '--advertise-addr', h1.address);
+  const token = await h1.docker('swarm', 'join-token', '-q', 'worker');
+  await h2.docker('swarm', 'join', '--advertise-addr', h2.address, '--token', token, `${h1.address}:2377`);
+  await h1.docker('network', 'create', '-d', 'overlay', '--attachable', 'n-overlay');
+  for (const network of NETWORKS) {
+    const options = ['--network', `n-${network}`];
+    await h2.docker('run', '-d', '--name', `server-${network}`, ...options, IMAGE, 'iperf3', '-s');
+    await h1.docker('run', '-d', '--name', `client-${network}`, ...options, IMAGE, 'sleep', '3600');
+  }
+  await h1.docker('run', '-d', '--name', 'near', '--network', 'n-daolinet', IMAGE, 'sleep', '3600');
+  h2.background(['iperf3', '-s', '-p', '5301']);
+}
+
+async function main(): Promise<void> {
+  const lab = await startHosts(2, { docker: '20.10', settings: { DAOLINET_IDLE_TIMEOUT: '1' } });
+  const rows: Result[] = [];
+  try {
+    const [h1, h2] = lab.hosts as [Host, Host];
+    await prepare(h1, h2);
+    const to = {
+      daolinet: await addressOf(h2, 'server-daolinet'),
+      overlay: await addressOf(h2, 'server-overlay'),
+    };
+    const first = await measureFirst(h1, await addressOf(h1, 'near'), to.daolinet);
+    const [far, near] = [median(first.far), median(first.near)];
+    rows.push({
+      measure: 'first packet over the second, p50',
+      value: far,
+      unit: 'ms',
+      peer: { name: 'on one host', value: near },
+    });
+    rows.push({
+      measure: 'the same, p90',
+      value: percentile(first.far, 0.9),
+      unit: 'ms',
+      peer: { name: 'on one host', value: percentile(first.near, 0.9) },
+    });
+    rows.push({ measure: 'first packet over that on one host', value: far / near, unit: '×', floor: 2, goal: 1.3 });
+
+    const steady: Record<Network, number[]> = { daolinet: [], overlay: [] };
+    for (let round = 0; round < STREAM_ROUNDS; round += 1) {
+      for (const network of NETWORKS)
+        steady[network].push(...(await pings(h1, `client-${network}`, to[network], 20)).slice(2));
+    }
+    const overlay = (value: number) => ({ name: 'overlay', value });
+    rows.push({
+      measure: 'round trip, p50',
+      value: median(steady.daolinet),
+      unit: 'ms',
+      peer: overlay(median(steady.overlay)),
+    });
+
+    const runs: Record<Network, number[]> = { daolinet: [], overlay: [] };
+    for (let round = 0; round < RUN_ROUNDS; round += 1) {
+      for (const network of NETWORKS) runs[network].push(await runOnce(h1, network, to[network]));
+    }
+    const [ours, theirs] = [median(runs.daolinet), median(runs.overlay)];
+    rows.push({
+      measure: 'docker run to the first answered ping, p50',
+      value: ours,
+      unit: 'ms',
+      peer: overlay(theirs),
+    });
+    rows.push({ measure: 'the same over the overlay’s', value: ours / theirs, unit: '×', floor: 0.5 });
+
+    const streams = { daolinet: [] as number[], overlay: [] as number[], plain: [] as number[] };
+    const seconds = ['-t', String(STREAM_SECONDS), '-J'];
+    for (let round = 0; round < STREAM_ROUNDS; round += 1) {
+      for (const network of NETWORKS) {
+        const said = await h1.docker('exec', `client-${network}`, 'iperf3', '-c', to[network], ...seconds);
+        streams[network].push(gigabits(said));
+      }
+      streams.plain.push(gigabits(await h1.exec('iperf3', ['-c', h2.address, '-p', '5301', ...seconds])));
+    }
+    rows.push({
+      measure: 'TCP stream',
+      value: median(streams.daolinet),
+      unit: 'Gbit/s',
+      peer: overlay(median(streams.overlay)),
+    });
+    rows.push({ measure: 'TCP stream, host to host', value: median(streams.plain), unit: 'Gbit/s' });
+  } finally {
+    await stopCluster(lab);
+  }
+  publish('between-hosts', 'containers of two hosts, userspace datapath', rows);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+});
