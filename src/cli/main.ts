@@ -2,24 +2,9 @@
 // where the agent refuses, and with 2 where the command itself is wrong.
 
 import { Command, CommanderError, Option } from 'commander';
+import type { ClusterStatus, ShownHost } from '../cluster/cluster';
 import { ApiClient, ApiError } from './api-client';
 import { table } from './table';
-
-interface Host {
-  readonly name: string;
-  readonly address: string | null;
-  readonly isServer: boolean;
-  readonly isThis: boolean;
-  readonly locators: readonly string[];
-  readonly endpoints: number;
-}
-
-interface ClusterStatus {
-  readonly startedAt: number;
-  readonly cluster: { readonly servers: readonly string[]; readonly isServer: boolean; readonly dns: string } | null;
-  readonly connected: boolean;
-  readonly hosts: readonly Host[];
-}
 
 const DEFAULT_SOCKET = '/run/daolinet/api.sock';
 const RESTART_MS = 30_000;
@@ -127,7 +112,7 @@ function hostCommands(daolictl: Command): void {
     });
 }
 
-function hostTable(hosts: readonly Host[]): string {
+function hostTable(hosts: readonly ShownHost[]): string {
   return table(
     ['HOST', 'ADDRESS', 'ROLE', 'LOCATORS', 'ENDPOINTS'],
     hosts.map(({ name, address, isServer, isThis, locators, endpoints }) => [

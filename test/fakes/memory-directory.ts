@@ -9,6 +9,7 @@ import { parseCidr, type Cidr, type Ipv4, type Mac } from '../../src/base/addres
 import { systemClock, type Clock } from '../../src/base/clock';
 import { RoundRobinAllocator, nextLocatorBlock } from '../../src/directory/allocation';
 import { insertHost } from '../../src/directory/operations';
+import { TABLES_IN_ORDER } from '../../src/directory/row-decoding';
 import type { DirectoryChange } from '../../src/directory/rows';
 import type { DirectoryStore, Ops, Plan } from '../../src/directory/store';
 import { DirectoryTables } from '../../src/directory/tables';
@@ -135,18 +136,7 @@ export class MemoryDirectory implements DirectoryStore {
   }
 
   private follow(): void {
-    for (const table of [
-      'LocatorBlock',
-      'Host',
-      'JoinToken',
-      'Tenant',
-      'Network',
-      'NetworkReplica',
-      'Pool',
-      'Address',
-      'PublishedPort',
-      'Endpoint',
-    ]) {
+    for (const table of TABLES_IN_ORDER) {
       this.tables.apply([...this.database.table(table)].map(([uuid, row]) => ({ table, uuid, row })));
     }
     this.database.onChange((changes) => {

@@ -13,6 +13,7 @@ import {
   farOther,
   frameFrom,
   HOST_ADDRESS,
+  icmpError,
   Lab,
   one,
   PEER,
@@ -43,13 +44,6 @@ function withTtl(frame: Buffer, ttl: number): Buffer {
   frame.writeUInt16BE(0, 24);
   frame.writeUInt16BE(naiveChecksum(frame.subarray(14, 34)), 24);
   return frame;
-}
-
-/** An ICMP error that quotes the head of `frame`. */
-function icmpError(type: number, code: number, frame: Buffer): { proto: number; payload: Buffer } {
-  const payload = Buffer.concat([Buffer.from([type, code, 0, 0, 0, 0, 0, 0]), frame.subarray(14, 14 + 28)]);
-  payload.writeUInt16BE(naiveChecksum(payload), 2);
-  return { proto: 1, payload };
 }
 
 const quotes = (error: Buffer) =>

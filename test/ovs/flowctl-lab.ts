@@ -9,7 +9,7 @@ import { silentLogger } from '../../src/base/logger';
 import { Controller } from '../../src/flowctl/controller';
 import type { FlowEndpoint, FlowHost, FlowNetwork, FlowSettings } from '../../src/flowctl/model';
 import { setMac } from '../../src/packet/bytes';
-import { buildFrame } from '../unit/packet/frames';
+import { buildFrame, naiveChecksum } from '../unit/packet/frames';
 import { startOvs, type Ovs } from './ovs';
 
 export const ROUTER_MAC = parseMac('02:da:00:00:00:fe');
@@ -81,6 +81,13 @@ export const farOther = remote(3, 3, '10.2.0.20');
 export function udp(text: string): { proto: number; payload: Buffer } {
   const payload = Buffer.concat([Buffer.from([3, 232, 7, 208, 0, 8 + text.length, 0, 0]), Buffer.from(text)]);
   return { proto: 17, payload };
+}
+
+/** An ICMP error that quotes the head of `frame`. */
+export function icmpError(type: number, code: number, frame: Buffer): { proto: number; payload: Buffer } {
+  const payload = Buffer.concat([Buffer.from([type, code, 0, 0, 0, 0, 0, 0]), frame.subarray(14, 14 + 28)]);
+  payload.writeUInt16BE(naiveChecksum(payload), 2);
+  return { proto: 1, payload };
 }
 
 /** A frame that `from` sends, to the router MAC where nothing else is said. */

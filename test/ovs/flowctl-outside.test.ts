@@ -11,6 +11,7 @@ import {
   host,
   HOST_ADDRESS,
   HOST_MAC,
+  icmpError,
   Lab,
   one,
   OUTSIDE,
@@ -35,13 +36,6 @@ function tcp(text: string): { proto: number; payload: Buffer } {
   header.writeUInt16BE(80, 2);
   header[12] = 0x50;
   return { proto: 6, payload: Buffer.concat([header, Buffer.from(text)]) };
-}
-
-/** An ICMP error that quotes the head of `frame`. */
-function icmpError(type: number, code: number, frame: Buffer): { proto: number; payload: Buffer } {
-  const payload = Buffer.concat([Buffer.from([type, code, 0, 0, 0, 0, 0, 0]), frame.subarray(14, 14 + 28)]);
-  payload.writeUInt16BE(naiveChecksum(payload), 2);
-  return { proto: 1, payload };
 }
 
 function expectRightChecksums(frame: Buffer): void {
