@@ -60,8 +60,8 @@ export class Underlay {
   private readonly queue = new KeyedQueue();
   private hostPort: FlowHost['hostPort'];
   private cancelRetry = (): void => undefined;
-  /** The blocks that the packet filter knows. */
-  private filteredBlocks = '';
+  /** What the packet filter knows of hosts. */
+  private filtered = '';
 
   constructor(private readonly parts: UnderlayParts) {}
 
@@ -76,8 +76,7 @@ export class Underlay {
       const own = this.ownHost();
       await this.routeBlocks(own);
       await this.tellController(own);
-      const blocks = own.row.locatorBlocks.map(formatCidr).join();
-      if (blocks !== this.filteredBlocks) await this.applyFirewall(own);
+      if (this.filterKey(own.row) !== this.filtered) await this.applyFirewall(own);
     });
   }
 
@@ -197,6 +196,18 @@ export class Underlay {
     }
   }
 
+  private doors(): FirewallConfig['doors'] {
+    const { store } = this.parts;
+    return [...store.view.hosts()]
+      .filter((other) => isPeer(other, store.host))
+      .flatMap(({ address }) => (address === undefined ? [] : { address, port: FRONT_PORT }));
+  }
+
+  private filterKey(row: HostRow): string {
+    const doors = this.doors().map(({ address }) => address);
+    return [...row.locatorBlocks.map(formatCidr), ...doors.sort()].join();
+  }
+
   private async applyFirewall({ row, address, dnsAddress }: OwnHost): Promise<void> {
     const { host, settings, store } = this.parts;
     const config: FirewallConfig = {
@@ -205,11 +216,12 @@ export class Underlay {
       ...(dnsAddress === undefined ? {} : { dnsAddress }),
       locatorBlocks: row.locatorBlocks,
       locatorRange: settings.locatorRange,
+      doors: this.doors(),
       closedPorts: row.isServer ? [{ protocol: 'tcp', port: FRONT_PORT }] : [],
       dockerBridges: this.dockerBridges,
     };
     await host.firewall.apply(config, publishedEndpoints(store));
-    this.filteredBlocks = row.locatorBlocks.map(formatCidr).join();
+    this.filtered = this.filterKey(row);
     await host.firewall.assertForwarding();
   }
 }

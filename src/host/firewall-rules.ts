@@ -11,7 +11,7 @@ export const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** A value in a map or set of the table. */
 export interface Element {
-  readonly object: 'published' | 'published_at' | 'pool_clients' | 'docker_bridges' | 'closed_ports';
+  readonly object: 'published' | 'published_at' | 'pool_clients' | 'docker_bridges' | 'closed_ports' | 'doors';
   readonly key: string;
   /** Empty for a set. */
   readonly value: string;
@@ -92,6 +92,10 @@ export function elementsOfState(config: FirewallConfig, published: Iterable<Publ
       'closed_ports',
       config.closedPorts.map(({ protocol, port }) => `${PROTOCOL_NUMBERS[protocol]} . ${port}`),
     ),
+    ...of(
+      'doors',
+      config.doors.map(({ address, port }) => `${formatIpv4(address)} . ${port}`),
+    ),
     ...[...published].flatMap(elementsOf),
   ];
 }
@@ -110,6 +114,9 @@ function buildObjects(elements: readonly Element[]): string {
   }
   set closed_ports {
     type inet_proto . inet_service;${of('closed_ports')}
+  }
+  set doors {
+    type ipv4_addr . inet_service;${of('doors')}
   }
   # locator . pool: clients whose addresses the endpoint would look for in its own tenant
   set pool_clients {
@@ -181,6 +188,7 @@ function buildFilter(config: FirewallConfig, hostInterface: string, blocks: stri
     ip saddr != ${blocks} counter name locator_forged drop
     ct state established,related accept
     ip daddr ${locatorRange} counter name locator_back_door drop
+    meta l4proto 6 ip daddr . th dport @doors counter name closed_port_refused drop
     ct status dnat accept
     iifname . oifname @docker_bridges counter name docker_bridge_refused drop
   }

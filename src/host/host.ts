@@ -144,6 +144,8 @@ export interface FirewallConfig {
   readonly dnsAddress?: Ipv4;
   /** Ports of the agent itself (and its database): closed to containers. */
   readonly closedPorts: readonly { readonly protocol: TransportProtocol; readonly port: number }[];
+  /** TCP ports of other hosts of the cluster that are for hosts alone: containers do not reach them. */
+  readonly doors: readonly { readonly address: Ipv4; readonly port: number }[];
   /** Docker's bridges: reached from our containers by their published ports only, as between Docker's own networks. */
   readonly dockerBridges: readonly string[];
 }

@@ -19,6 +19,7 @@ const config: FirewallConfig = {
   hostAddress: parseIpv4('100.64.7.1'),
   locatorBlocks: [parseCidr('100.64.0.0/16')],
   locatorRange: parseCidr('100.64.0.0/10'),
+  doors: [],
   closedPorts: [],
   dockerBridges: [],
 };

@@ -419,6 +419,15 @@ describe('who may do what', () => {
   }
   const list = { id: 1, method: 'list_dbs', params: [] };
 
+  test('the door is for hosts: containers do not reach it', async () => {
+    for (const [host, name] of [
+      [h1, 'ann'],
+      [h2, 'bob'],
+    ] as const) {
+      expect(await ask(host, name, '192.0.2.1:7470', { timeoutMs: 1500 })).toBe('timeout');
+    }
+  });
+
   test('a certificate opens the door, none does not', async () => {
     expect(await askDirectory(await identityOf(h2), list)).toContain('DaoliNet');
     expect(await askDirectory(undefined, list)).toBe('closed');

@@ -268,6 +268,7 @@ export class AgentProcess {
       hostAddress: parseIpv4('100.64.0.1'),
       locatorBlocks: [],
       locatorRange: parseCidr('100.64.0.0/10'),
+      doors: [],
       closedPorts: [],
       dockerBridges: [],
     };

@@ -8,6 +8,7 @@ export const contractConfig: FirewallConfig = {
   hostAddress: parseIpv4('100.64.7.1'),
   locatorBlocks: [parseCidr('100.64.7.0/24')],
   locatorRange: parseCidr('100.64.0.0/10'),
+  doors: [],
   closedPorts: [{ protocol: 'tcp', port: 7654 }],
   dockerBridges: ['docker0'],
 };

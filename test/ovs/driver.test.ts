@@ -110,7 +110,7 @@ beforeEach(async () => {
   host = new RecordingHost();
   docker = new MemoryDocker();
   const config = { hostInterface: 'daoli0', hostAddress: parseIpv4('100.64.0.1'), locatorRange };
-  await host.firewall.apply({ ...config, locatorBlocks: [], closedPorts: [], dockerBridges: [] }, []);
+  await host.firewall.apply({ ...config, locatorBlocks: [], doors: [], closedPorts: [], dockerBridges: [] }, []);
   agent = await new TestAgent().start();
 });
 afterEach(async () => {

@@ -48,6 +48,15 @@ test('published ports are elements; pools inside wider ones are left out', () =>
   expect(elementsIn(table, 'docker_bridges')).toEqual(['"daoli0" . "docker0"']);
 });
 
+test('of a cluster: the doors of other hosts, and nothing but names on the address for names', () => {
+  const doors = [{ address: parseIpv4('192.0.2.2'), port: 7470 }];
+  const table = buildTable({ ...config, doors, dnsAddress: parseIpv4('100.127.255.254') }, []);
+  expect(elementsIn(table, 'doors')).toEqual(['192.0.2.2 . 7470']);
+  expect(table).toContain('ip daddr 100.127.255.254 meta l4proto { 6, 17 } th dport 53 accept');
+  expect(table).toContain('ip daddr 100.127.255.254 counter name closed_port_refused drop');
+  expect(buildTable(config, [])).not.toContain('dport 53');
+});
+
 test('rules do not depend on what is published', () => {
   const rules = (table: string): string => table.slice(table.indexOf('chain '));
   expect(rules(buildTable(config, [web]))).toBe(rules(buildTable(config, [])));

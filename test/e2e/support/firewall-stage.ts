@@ -14,6 +14,7 @@ export const config: FirewallConfig = {
   hostAddress: parseIpv4('100.64.7.1'),
   locatorBlocks: [parseCidr('100.64.7.0/24')],
   locatorRange: parseCidr('100.64.0.0/10'),
+  doors: [],
   closedPorts: [{ protocol: 'tcp', port: 7654 }],
   dockerBridges: ['docker0'],
 };
