@@ -47,7 +47,7 @@ export function fabricFlows(host: FlowHost): FlowMod[] {
     ...fabricExceptions(host, TABLE.FABRIC_IN),
     fabricFlow(host, FABRIC_FLOW.IN_MISS, TABLE.FABRIC_IN, PRIORITY.FABRIC_IN.MISS, {
       match: {},
-      ...punt(PUNT_REASON.PAIR),
+      ...punt(PUNT_REASON.ARRIVAL),
     }),
   ];
 }

@@ -35,7 +35,7 @@ export class FabricPath {
     }
     const isError = isErrorMessage(packet);
     if (!isError && !isTooLarge && !this.isLaterFragment(packet)) {
-      if (maySendPacket(turn, this.counters)) this.routeWriter.pairPacket(turn.writer, from, to, packet);
+      if (maySendPacket(turn, this.counters)) this.routeWriter.remote.outPacket(turn.writer, from, to, packet);
       return;
     }
     const here = { ip: endpoints.ipOf(from), locator: endpoints.locatorOf(from) };
@@ -56,7 +56,7 @@ export class FabricPath {
     if (packet.ipTtl <= 1) return this.answerPeer(packet, turn);
     const isError = isErrorMessage(packet);
     if (!isError && !this.isLaterFragment(packet)) {
-      if (maySendPacket(turn, this.counters)) this.routeWriter.pairPacket(turn.writer, from, to, packet);
+      if (maySendPacket(turn, this.counters)) this.routeWriter.remote.inPacket(turn.writer, from, to, packet);
       return;
     }
     const here = { ip: endpoints.ipOf(to), locator: endpoints.locatorOf(to) };

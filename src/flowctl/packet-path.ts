@@ -70,10 +70,15 @@ export class PacketPath {
       return;
     }
     const reason = view.regs[PUNT_REASON_INDEX]!;
+    if (reason === PUNT_REASON.PAIR) this.pair(view.inPort, view.regs[TENANT_INDEX]!, turn);
+    else this.rarely(reason, view, turn);
+  }
+
+  /** Whatever is not a first packet between endpoints. */
+  private rarely(reason: number, view: PacketInView, turn: Turn): void {
     const { hostPort, fabric } = this.inventory.host;
     if (view.inPort === fabric?.portNo) this.arriving(reason, turn);
-    else if (reason === PUNT_REASON.PAIR) this.pair(reason, view.inPort, view.regs[TENANT_INDEX]!, turn);
-    else if (reason === PUNT_REASON.FABRIC) this.pair(reason, view.inPort, view.regs[TENANT_INDEX]!, turn);
+    else if (reason === PUNT_REASON.FABRIC) this.departing(view.inPort, view.regs[TENANT_INDEX]!, turn);
     else if (view.inPort === hostPort?.portNo) this.inward(reason, turn);
     else this.outward(reason, view.inPort, turn);
   }
@@ -86,7 +91,7 @@ export class PacketPath {
     return NO_SLOT;
   }
 
-  private pair(reason: number, inPort: number, tenant: number, turn: Turn): void {
+  private pair(inPort: number, tenant: number, turn: Turn): void {
     const { endpoints, packet, routeWriter } = this;
     const { datapath, writer } = turn;
     // By the tenant that the datapath says, not the sender's: the two look-ups do not wait for one another.
@@ -94,22 +99,37 @@ export class PacketPath {
     const from = this.sender(inPort, turn);
     if (from === NO_SLOT) return;
     if (endpoints.tenantOf(from) !== tenant) return this.stale();
-    if (to === NO_SLOT || !this.isInReach(to, datapath.number)) return this.nobody(from, turn);
+    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== datapath.number) return this.pairApart(from, to, turn);
     if (!this.mayTalk(from, to, datapath.routes)) return this.deny(from, to, turn);
-    // What comes from its route with more than a flow can do has that route already.
-    if (reason === PUNT_REASON.PAIR && this.claim(from, to, turn)) routeWriter.pairFlows(writer, from, to);
-    if (endpoints.isElsewhere(to)) return this.fabric.depart(packet, from, to, turn);
+    if (this.claim(from, to, turn)) routeWriter.pairFlows(writer, from, to);
     if (maySendPacket(turn, this.counters)) routeWriter.pairPacket(writer, from, to, packet);
   }
 
-  private isInReach(slot: number, datapathNo: number): boolean {
-    const { endpoints, routeWriter } = this;
-    return endpoints.isElsewhere(slot) ? routeWriter.hasFabric : endpoints.datapathNoOf(slot) === datapathNo;
+  /** To an endpoint on another host, or to nobody. */
+  private pairApart(from: number, to: number, turn: Turn): void {
+    const { remote } = this.routeWriter;
+    if (to === NO_SLOT || !this.endpoints.isElsewhere(to) || !remote.hasFabric) return this.nobody(from, turn);
+    if (!this.mayTalk(from, to, turn.datapath.routes)) return this.deny(from, to, turn);
+    if (this.claim(from, to, turn)) {
+      remote.inFlow(turn.writer, to, from);
+      remote.outFlow(turn.writer, from, to);
+    }
+    this.fabric.depart(this.packet, from, to, turn);
+  }
+
+  /** On its route to another host, but with more than a flow can do. */
+  private departing(inPort: number, tenant: number, turn: Turn): void {
+    const { endpoints, packet } = this;
+    const from = this.sender(inPort, turn);
+    if (from === NO_SLOT) return;
+    const to = endpoints.slotOfAddress(tenant, packet.ipDst);
+    if (to === NO_SLOT || !endpoints.isElsewhere(to) || endpoints.tenantOf(from) !== tenant) return this.stale();
+    this.fabric.depart(packet, from, to, turn);
   }
 
   /** From another host, in locators: its endpoints speak with its router MAC alone, and so does it itself. */
   private arriving(reason: number, turn: Turn): void {
-    const { endpoints, packet, routeWriter } = this;
+    const { endpoints, packet } = this;
     const from = endpoints.slotOfLocator(packet.ipSrc);
     const to = endpoints.slotOfLocator(packet.ipDst);
     if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number) return this.nobodyHere(turn);
@@ -117,7 +137,11 @@ export class PacketPath {
     if (!endpoints.isElsewhere(from) || endpoints.macOf(from) !== packet.ethSrc) return this.stale();
     if (endpoints.tenantOf(from) !== endpoints.tenantOf(to)) return this.denyIn(from, to, turn);
     if (!this.mayTalk(from, to, turn.datapath.routes)) return this.denyIn(from, to, turn);
-    if (reason === PUNT_REASON.PAIR && this.claim(from, to, turn)) routeWriter.pairFlows(turn.writer, from, to);
+    // What comes from its route with more than a flow can do has that route already.
+    if (reason === PUNT_REASON.ARRIVAL && this.claim(from, to, turn)) {
+      this.routeWriter.remote.outFlow(turn.writer, to, from);
+      this.routeWriter.remote.inFlow(turn.writer, from, to);
+    }
     this.fabric.arrive(packet, from, to, turn);
   }
 

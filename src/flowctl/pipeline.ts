@@ -48,7 +48,7 @@ export const PUNT_REASON_INDEX = 2;
 
 /** Why the controller gets a packet. */
 export const PUNT_REASON = {
-  /** To an address inside a pool of the tenant, and no route is there. */
+  /** From an endpoint to an address inside a pool of its tenant, and no route is there. */
   PAIR: 1,
   /** To or from the outside, and no route is there. */
   OUTSIDE: 2,
@@ -58,6 +58,8 @@ export const PUNT_REASON = {
   FRAGMENT: 4,
   /** To or from the fabric on a route that is there, but more than a flow can do: see FABRIC_OUT. */
   FABRIC: 5,
+  /** From the fabric, and no route is there. */
+  ARRIVAL: 6,
 } as const;
 
 /** What comes with our packet-ins and nobody else's: magic and layout. */

@@ -50,7 +50,7 @@ export class RouteRules {
     const { endpoints, policy } = this.inventory;
     if (from === OUTSIDE || to === OUTSIDE) return this.hasWayOutside(from === OUTSIDE ? to : from);
     if (endpoints.tenantOf(from) !== endpoints.tenantOf(to)) return false;
-    if (this.kindOf(from, to) === KIND.REMOTE && !this.routeWriter.hasFabric) return false;
+    if (this.kindOf(from, to) === KIND.REMOTE && !this.routeWriter.remote.hasFabric) return false;
     return (
       policy.allows(this.source.at(from), this.destination.at(to)) ||
       policy.allows(this.source.at(to), this.destination.at(from))
@@ -65,8 +65,12 @@ export class RouteRules {
 
   /** Appends the route's flow mod. Its xid is PACKET_PATH_XID. */
   append(writer: MessageWriter, { from, to }: RouteSlots): void {
-    if (to === OUTSIDE) this.routeWriter.outwardFlow(writer, from);
-    else if (from === OUTSIDE) this.routeWriter.inwardFlow(writer, to);
-    else this.routeWriter.pairFlow(writer, from, to);
+    const { routeWriter } = this;
+    const { endpoints } = this.inventory;
+    if (to === OUTSIDE) routeWriter.outwardFlow(writer, from);
+    else if (from === OUTSIDE) routeWriter.inwardFlow(writer, to);
+    else if (endpoints.isElsewhere(to)) routeWriter.remote.outFlow(writer, from, to);
+    else if (endpoints.isElsewhere(from)) routeWriter.remote.inFlow(writer, from, to);
+    else routeWriter.pairFlow(writer, from, to);
   }
 }

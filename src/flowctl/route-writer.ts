@@ -102,7 +102,8 @@ function compileOutside(host: FlowHost, context: RouteContext) {
 export class RouteWriter {
   private pair: ReturnType<typeof compilePair> | undefined;
   private outside: ReturnType<typeof compileOutside>;
-  private readonly remote: RemoteWriter;
+  /** Those between an endpoint here and one on another host. */
+  readonly remote: RemoteWriter;
 
   constructor(
     private readonly endpoints: EndpointIndex,
@@ -119,23 +120,14 @@ export class RouteWriter {
     this.remote.setHost(host, this.idleTimeoutSeconds);
   }
 
-  /** Is there a fabric port, and so a way to other hosts? */
-  get hasFabric(): boolean {
-    return this.remote.hasFabric;
-  }
-
   /** Is there a host port, and so a way outside? */
   get hasOutside(): boolean {
     return this.outside !== undefined;
   }
 
-  /** Both directions between two endpoints, of which one may be on another host; the way back first. */
+  /** Both directions between two endpoints of this datapath, the way back first. */
   pairFlows(writer: MessageWriter, from: number, to: number): void {
     const { endpoints } = this;
-    if (endpoints.isElsewhere(from) || endpoints.isElsewhere(to)) {
-      this.pairFlow(writer, to, from);
-      return this.pairFlow(writer, from, to);
-    }
     const both = this.pair?.both;
     if (both === undefined) return;
     const at = both.append(writer);
@@ -151,8 +143,6 @@ export class RouteWriter {
   /** One direction. */
   pairFlow(writer: MessageWriter, from: number, to: number): void {
     const { endpoints } = this;
-    if (endpoints.isElsewhere(to)) return this.remote.outFlow(writer, from, to);
-    if (endpoints.isElsewhere(from)) return this.remote.inFlow(writer, from, to);
     const flow = this.pair?.flow;
     if (flow === undefined) return;
     const at = flow.append(writer);
@@ -167,8 +157,6 @@ export class RouteWriter {
   /** The packet that asked for the route, on its way: the route's own actions. */
   pairPacket(writer: MessageWriter, from: number, to: number, frame: PacketView): void {
     const { endpoints } = this;
-    if (endpoints.isElsewhere(to)) return this.remote.outPacket(writer, from, to, frame);
-    if (endpoints.isElsewhere(from)) return this.remote.inPacket(writer, from, to, frame);
     const packet = this.pair?.packet;
     if (packet === undefined) return;
     const at = packet.appendWith(writer, frame.buffer, frame.offset, frame.length);

@@ -193,7 +193,7 @@ describe('the fabric port', () => {
       'table=5, priority=50,ip actions=set_field:02:da:00:00:00:fe->eth_src,move:NXM_NX_REG4[]->NXM_OF_IP_SRC[],' +
         'move:NXM_NX_REG5[]->NXM_OF_IP_DST[],dec_ttl,output:11',
       ...exceptions(6),
-      'table=6, priority=0 actions=set_field:0x1->reg2,goto_table:7',
+      'table=6, priority=0 actions=set_field:0x6->reg2,goto_table:7',
     ]);
   });
 
