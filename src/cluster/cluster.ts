@@ -10,7 +10,7 @@ import { describeNetwork } from '../directory/descriptions';
 import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
 import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft } from '../pki/authority';
 import { removeCluster, writeCluster, type ClusterFacts } from './files';
-import { Front } from './front';
+import { Front, FRONT_PORT } from './front';
 import { checkNewcomer, planCertificates, planFirst, planJoin, planRemoval, planToken } from './membership';
 import { askToJoin, askToRenew, frontDeskApp, type FrontDesk, type JoinRequest } from './newcomers';
 import { formatToken, newSecret, parseToken } from './token';
@@ -61,10 +61,13 @@ export interface ClusterStatus {
 /** A certificate is renewed when less than this is left of its time. */
 const RENEWED_BELOW = 1 / 3;
 const LOOK_MS = 60 * 60 * 1000;
+const OPENING_RETRY_MS = 5_000;
 
 export class Cluster implements FrontDesk {
   private front: Front | undefined;
+  private isStopped = false;
   private cancelLook = (): void => undefined;
+  private cancelOpening = (): void => undefined;
   /** Fingerprints of certificates that were given to hosts and not seen yet, by host. */
   private readonly issued = new Map<string, string>();
 
@@ -74,22 +77,36 @@ export class Cluster implements FrontDesk {
     this.startedAt = parts.now();
   }
 
-  /** Looks after this host's certificate; on a server, opens the door for the others. Throws where it cannot be opened. */
+  /** Looks after this host's certificate; on a server, opens the door for the others. */
   async start(): Promise<void> {
     const { facts } = this.parts;
     if (facts === undefined) return;
-    await this.openFront(facts);
+    await this.openDoor(facts);
     this.lookAfterCertificate(facts);
   }
 
   stop(): void {
+    this.isStopped = true;
     this.cancelLook();
+    this.cancelOpening();
     this.front?.stop();
+  }
+
+  /** Again and again until it is open: the address may come late, or another program have the port. */
+  private async openDoor(facts: ClusterFacts): Promise<void> {
+    const { clock, logger } = this.parts;
+    if (facts.authority.key === undefined || this.front !== undefined || this.isStopped) return;
+    try {
+      await this.openFront(facts);
+    } catch (error) {
+      const where = `${formatIpv4(facts.address)}:${FRONT_PORT}`;
+      logger.error('other hosts cannot come in yet', { address: where, error: messageOf(error) });
+      this.cancelOpening = clock.after(OPENING_RETRY_MS, () => void this.openDoor(facts));
+    }
   }
 
   private async openFront({ address, identity, authority }: ClusterFacts): Promise<void> {
     const { store, socketPath, locatorRange, logger } = this.parts;
-    if (authority.key === undefined || this.front !== undefined) return;
     const front = new Front({
       address,
       authority: authority.certificate,
@@ -101,7 +118,12 @@ export class Cluster implements FrontDesk {
       app: frontDeskApp(this),
       onCertificateUsed: ({ name }, fingerprint) => this.forgetOlder(name, fingerprint),
     });
-    await front.start();
+    try {
+      await front.start();
+    } catch (error) {
+      front.stop();
+      throw error;
+    }
     this.front = front;
     // The one before, if this host has just got another.
     await this.write((context) => planCertificates(context, store.host, [fingerprintOf(identity.certificate)]));

@@ -60,7 +60,6 @@ export class Front {
     });
     this.server.maxConnections = MAX_CONNECTIONS;
     this.server.on('secureConnection', (socket) => this.accept(socket));
-    this.server.on('error', (error) => options.logger.error('other hosts cannot come in', { error: messageOf(error) }));
     this.stopFollowing = store.onChange((changes) => {
       if (changes.some(({ table }) => table === 'Host')) this.putOut();
     });
@@ -68,11 +67,12 @@ export class Front {
 
   /** Resolves when it listens. Throws where the address or port cannot be had. */
   start(): Promise<void> {
-    const { address, port = FRONT_PORT } = this.options;
+    const { address, port = FRONT_PORT, logger } = this.options;
     return new Promise((resolve, reject) => {
       this.server.once('error', reject);
       this.server.listen(port, formatIpv4(address), () => {
         this.server.off('error', reject);
+        this.server.on('error', (error) => logger.error('other hosts cannot come in', { error: messageOf(error) }));
         resolve();
       });
     });

@@ -1,0 +1,201 @@
+// The door of a server, over TLS on loopback: who comes in, by what protocol, and who is put out.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, type TLSSocket } from 'node:tls';
+import { parseCidr, parseIpv4 } from '../../src/base/addresses';
+import { silentLogger } from '../../src/base/logger';
+import { Front } from '../../src/cluster/front';
+import { frontDeskApp, type JoinRequest } from '../../src/cluster/newcomers';
+import { planCertificates, planRemoval } from '../../src/cluster/membership';
+import { createAuthority, createRequest, fingerprintOf, issue, type Identity } from '../../src/pki/authority';
+import { createMemoryDatabase, createMemoryDirectory, type MemoryDirectory } from '../fakes/memory-directory';
+
+const LOOPBACK = parseIpv4('127.0.0.1');
+let authority: Identity;
+let own: Identity;
+let folder: string;
+let database: Server;
+let store: MemoryDirectory;
+let front: Front;
+let port: number;
+const asked: (JoinRequest | string)[] = [];
+const used: string[] = [];
+const sockets: TLSSocket[] = [];
+
+async function identity(name: string, by = authority): Promise<Identity> {
+  const { request, key } = await createRequest(name);
+  return { certificate: await issue(by, request, name, Date.now()), key };
+}
+
+beforeAll(async () => {
+  authority = await createAuthority(Date.now());
+  own = await identity('h1');
+});
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'front-'));
+  const socketPath = join(folder, 'directory.sock');
+  database = createServer((socket) =>
+    socket.on('error', () => undefined).on('data', () => socket.write('{"id":1,"result":["DaoliNet"]}')),
+  );
+  await new Promise<void>((resolve) => database.listen(socketPath, resolve));
+  const memory = createMemoryDatabase();
+  store = createMemoryDirectory({ host: 'h1', database: memory });
+  createMemoryDirectory({ host: 'h2', database: memory });
+  // A port that is free now: only this process listens on loopback here.
+  const probe = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => probe.once('listening', resolve));
+  port = (probe.address() as AddressInfo).port;
+  await new Promise((resolve) => probe.close(resolve));
+  const desk = {
+    letIn: (request: JoinRequest) => (asked.push(request), Promise.resolve({ ok: true })),
+    renew: (fingerprint: string) => (asked.push(fingerprint), Promise.resolve({ certificate: 'next' })),
+  };
+  front = new Front({
+    address: LOOPBACK,
+    port,
+    authority: authority.certificate,
+    identity: own,
+    store,
+    socketPath,
+    locatorRange: parseCidr('100.64.0.0/10'),
+    app: frontDeskApp(desk),
+    onCertificateUsed: (host, fingerprint) => void used.push(`${host.name} ${fingerprint}`),
+    logger: silentLogger,
+  });
+  await front.start();
+  asked.length = 0;
+  used.length = 0;
+});
+
+afterEach(() => {
+  sockets.splice(0).forEach((socket) => socket.destroy());
+  front.stop();
+  database.close();
+  rmSync(folder, { recursive: true });
+});
+
+function certify(name: string, ...certificates: string[]): Promise<void> {
+  const fingerprints = certificates.map((certificate) => fingerprintOf(certificate));
+  return store.transact((context) => ({ ops: planCertificates(context, name, fingerprints), result: undefined }));
+}
+
+function open(protocol: string | undefined, who?: Identity): TLSSocket {
+  const socket = connect({
+    host: '127.0.0.1',
+    port,
+    ca: authority.certificate,
+    checkServerIdentity: () => undefined,
+    ...(protocol === undefined ? {} : { ALPNProtocols: [protocol] }),
+    ...(who === undefined ? {} : { cert: who.certificate, key: who.key }),
+  }).on('error', () => undefined);
+  sockets.push(socket);
+  return socket;
+}
+
+/** What is said to some bytes; "closed" where the door shuts. */
+function say(socket: TLSSocket, bytes: string): Promise<string> {
+  return new Promise((resolve) => {
+    socket.on('data', (data: Buffer) => resolve(String(data)));
+    socket.on('close', () => resolve('closed'));
+    socket.write(bytes);
+  });
+}
+
+const LIST = '{"id":1,"method":"list_dbs","params":[]}';
+const post = (path: string, body: string) =>
+  `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+
+describe('to the directory', () => {
+  test('a host comes in with the certificate that its row has', async () => {
+    const host = await identity('h2');
+    await certify('h2', host.certificate);
+    expect(await say(open('ovsdb', host), LIST)).toContain('DaoliNet');
+    expect(used).toEqual([`h2 ${fingerprintOf(host.certificate)}`]);
+  });
+
+  test('nobody else does: without one, with one of the authority that is no row’s, of another authority', async () => {
+    const strange = await identity('h2', await createAuthority(Date.now()));
+    await certify('h2', strange.certificate);
+    expect(await say(open('ovsdb'), LIST)).toBe('closed');
+    expect(await say(open('ovsdb', await identity('h2')), LIST)).toBe('closed');
+    expect(await say(open('ovsdb', strange), LIST)).toBe('closed');
+  });
+
+  test('a connection ends when its certificate is no more the host’s, and when the host is put out', async () => {
+    const [one, two] = [await identity('h2'), await identity('h2')];
+    await certify('h2', one.certificate, two.certificate);
+    const both = [open('ovsdb', one), open('ovsdb', two)];
+    for (const socket of both) expect(await say(socket, LIST)).toContain('DaoliNet');
+    const [first, second] = both.map((socket) => new Promise((resolve) => socket.once('close', resolve)));
+    await certify('h2', two.certificate);
+    await first;
+    await store.transact((context) => ({ ops: planRemoval(context, 'h2'), result: undefined }));
+    await second;
+    expect(await say(open('ovsdb', two), LIST)).toBe('closed');
+  });
+
+  test('what it may not ask is answered so', async () => {
+    const host = await identity('h2');
+    await certify('h2', host.certificate);
+    const refused = await say(
+      open('ovsdb', host),
+      '{"id":1,"method":"transact","params":["DaoliNet",{"op":"delete","table":"Host","where":[]}]}',
+    );
+    expect(refused).toContain('permission error');
+  });
+});
+
+describe('to the desk', () => {
+  const join = {
+    name: 'h3',
+    address: '192.0.2.3',
+    routerMac: '02:00:00:00:00:03',
+    datapathId: '0000020000000003',
+    secret: 's'.repeat(24),
+    now: 1,
+    request: 'pem',
+  };
+
+  test('a newcomer asks without a certificate', async () => {
+    expect(await say(open('http/1.1'), post('/v1/join', JSON.stringify(join)))).toContain('200 OK');
+    expect(asked).toMatchObject([{ name: 'h3', address: parseIpv4('192.0.2.3') }]);
+  });
+
+  test.each<[string, object | string, string]>([
+    ['no JSON', '{', '400'],
+    ['no name', { ...join, name: undefined }, 'name is missing'],
+    ['a name that is none', { ...join, name: 'a b' }, 'is not a host name'],
+    ['an address that is none', { ...join, address: '192.0.2' }, 'is not an IPv4 address'],
+    ['a datapath id that is none', { ...join, datapathId: 'x' }, 'is not 16 hex digits'],
+    ['more than it would ever be', { ...join, request: 'x'.repeat(80_000) }, '400'],
+  ])('%s is refused', async (_, body, said) => {
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    expect(await say(open('http/1.1'), post('/v1/join', text))).toContain(said);
+    expect(asked).toEqual([]);
+  });
+
+  test('a host renews the certificate that it comes in with, and nobody another’s', async () => {
+    const host = await identity('h2');
+    const body = JSON.stringify({ request: 'pem' });
+    expect(await say(open('http/1.1', host), post('/v1/renew', body))).toContain('next');
+    expect(asked).toEqual([fingerprintOf(host.certificate)]);
+    expect(await say(open('http/1.1'), post('/v1/renew', body))).toContain('the certificate that it comes in with');
+  });
+
+  test('anything else is not there', async () => {
+    expect(await say(open('http/1.1'), post('/v1/hosts', '{}'))).toContain('404');
+  });
+});
+
+test.each([undefined, 'h2', 'spdy/3'])('another protocol (%s) is shut out', async (protocol) => {
+  expect(await say(open(protocol), LIST)).toBe('closed');
+});
+
+test('an address or port that cannot be had is said', async () => {
+  const again = new Front({ ...(front as unknown as { options: object }).options } as never);
+  await expect(again.start()).rejects.toThrow('EADDRINUSE');
+  again.stop();
+});
