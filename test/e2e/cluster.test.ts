@@ -355,7 +355,7 @@ describe('when the directory is out of reach', () => {
       'cut',
     );
     await onEvery('cut');
-    await startServer(h2, 'two', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.2']);
+    await startServer(h2, 'two', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.2', '--restart', 'always']);
     await startServer(h3, 'three', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.3']);
     await startServer(h3, 'four', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.4']);
   });
@@ -383,6 +383,40 @@ describe('when the directory is out of reach', () => {
     expect(await h2.docker('run', '--rm', '--network', 'cut', 'busybox', 'echo', 'well')).toBe('well');
     await startServer(h3, 'five', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.5']);
     expect(await ask(h2, 'two', '10.60.0.5:80')).toBe('five 10.60.0.2');
+  });
+});
+
+describe('when a part is gone and comes back', () => {
+  const answersFrom = (host: Host, from: string, to: string, name: string) =>
+    waitFor(
+      `an answer of ${name}`,
+      async () => (await ask(host, from, to, { timeoutMs: 1000 })).startsWith(name),
+      60_000,
+    );
+
+  test('the server’s agent is killed: traffic goes on, and the others are back with it', async () => {
+    expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
+    await h1.killAgent();
+    expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
+    await waitFor(
+      'the directory',
+      async () => (await h2.daolictl('cluster', 'status')).includes('directory: connected'),
+      20_000,
+    );
+    expect(await h2.docker('run', '--rm', '--network', 'cut', 'busybox', 'echo', 'well')).toBe('well');
+  });
+
+  test('Open vSwitch is killed, on both sides', async () => {
+    await Promise.all([h2, h3].map((host) => host.restartVswitchd('SIGKILL')));
+    await answersFrom(h2, 'two', '10.60.0.3:80', 'three');
+    await answersFrom(h3, 'three', '10.60.0.2:80', 'two');
+  });
+
+  test('a host reboots: its containers talk to those of other hosts again', async () => {
+    await h2.reboot();
+    await waitFor('the container', async () => (await h2.tryDocker('exec', 'two', 'true')).code === 0, 60_000);
+    await answersFrom(h3, 'three', '10.60.0.2:80', 'two');
+    await answersFrom(h2, 'two', '10.60.0.3:80', 'three');
   });
 });
 
@@ -422,7 +456,7 @@ describe('who may do what', () => {
   test('the door is for hosts: containers do not reach it', async () => {
     for (const [host, name] of [
       [h1, 'ann'],
-      [h2, 'bob'],
+      [h2, 'two'],
     ] as const) {
       expect(await ask(host, name, '192.0.2.1:7470', { timeoutMs: 1500 })).toBe('timeout');
     }
