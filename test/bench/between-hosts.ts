@@ -4,6 +4,7 @@
 
 import { joinAll, startHosts, stopCluster } from '../../lab/cluster';
 import { IMAGE, waitFor, type Host } from '../../lab/host';
+import { getApi } from '../e2e/support/peers';
 import { median, percentile } from './support/report';
 import { publish, type Result } from './support/results';
 
@@ -53,6 +54,32 @@ async function runOnce(host: Host, network: Network, to: string): Promise<number
   return performance.now() - begin;
 }
 
+/** When an endpoint was first seen at a host's API, in ms of this process; asked again and again. */
+async function firstSeen(host: Host, before: ReadonlySet<string>, isOver: () => boolean): Promise<number> {
+  while (!isOver()) {
+    const rows = await getApi<{ id: string }[]>(host, '/v1/endpoints');
+    if (rows.some(({ id }) => !before.has(id))) return performance.now();
+  }
+  throw new Error(`${host.name} has not seen the endpoint`);
+}
+
+/** From the moment a new endpoint is known on its own host until all others know it, in ms. */
+async function measureKnown(hosts: readonly Host[]): Promise<number[]> {
+  const [h1, h2] = hosts as [Host, Host];
+  const times: number[] = [];
+  for (let round = 0; round < RUN_ROUNDS; round += 1) {
+    const before = new Set((await getApi<{ id: string }[]>(h1, '/v1/endpoints')).map(({ id }) => id));
+    const end = performance.now() + 20_000;
+    const seen = Promise.all(hosts.map((host) => firstSeen(host, before, () => performance.now() > end)));
+    await h2.docker('run', '-d', '--name', 'known', '--network', 'n-daolinet', IMAGE, 'sleep', '60');
+    const at = await seen;
+    times.push(Math.max(...at) - (at[1] ?? 0));
+    await h2.docker('rm', '-f', 'known');
+    await pause(500);
+  }
+  return times;
+}
+
 interface Report {
   readonly end: { readonly sum_received: { readonly bits_per_second: number } };
 }
@@ -61,8 +88,8 @@ function gigabits(json: string): number {
   return (JSON.parse(json) as Report).end.sum_received.bits_per_second / 1e9;
 }
 
-async function prepare(h1: Host, h2: Host): Promise<void> {
-  await joinAll([h1, h2]);
+async function prepare(h1: Host, h2: Host, h3: Host): Promise<void> {
+  await joinAll([h1, h2, h3]);
   await h1.docker('network', 'create', '-d', 'daolinet', 'n-daolinet');
   await waitFor('the network on h2', async () => (await h2.docker('network', 'ls')).includes('n-daolinet'), 20_000);
   await h1.docker('swarm', 'init', '--advertise-addr', h1.address);
@@ -79,11 +106,11 @@ async function prepare(h1: Host, h2: Host): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const lab = await startHosts(2, { docker: '20.10', settings: { DAOLINET_IDLE_TIMEOUT: '1' } });
+  const lab = await startHosts(3, { docker: '20.10', settings: { DAOLINET_IDLE_TIMEOUT: '1' } });
   const rows: Result[] = [];
   try {
-    const [h1, h2] = lab.hosts as [Host, Host];
-    await prepare(h1, h2);
+    const [h1, h2, h3] = lab.hosts as [Host, Host, Host];
+    await prepare(h1, h2, h3);
     const to = {
       daolinet: await addressOf(h2, 'server-daolinet'),
       overlay: await addressOf(h2, 'server-overlay'),
@@ -103,6 +130,10 @@ async function main(): Promise<void> {
       peer: { name: 'on one host', value: percentile(first.near, 0.9) },
     });
     rows.push({ measure: 'first packet over that on one host', value: far / near, unit: '×', floor: 2, goal: 1.3 });
+
+    const known = await measureKnown(lab.hosts);
+    rows.push({ measure: 'a new endpoint known on 3 hosts, p50', value: median(known), unit: 'ms', floor: 100 });
+    rows.push({ measure: 'the same, the longest', value: Math.max(...known), unit: 'ms', floor: 100 });
 
     const steady: Record<Network, number[]> = { daolinet: [], overlay: [] };
     for (let round = 0; round < STREAM_ROUNDS; round += 1) {
