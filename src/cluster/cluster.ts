@@ -106,7 +106,7 @@ export class Cluster implements FrontDesk {
   }
 
   private async openFront({ address, identity, authority }: ClusterFacts): Promise<void> {
-    const { store, socketPath, locatorRange, logger } = this.parts;
+    const { store, socketPath, locatorRange, logger, clock } = this.parts;
     const front = new Front({
       address,
       authority: authority.certificate,
@@ -115,6 +115,7 @@ export class Cluster implements FrontDesk {
       socketPath,
       locatorRange,
       logger,
+      clock,
       app: frontDeskApp(this),
       onCertificateUsed: ({ name }, fingerprint) => this.forgetOlder(name, fingerprint),
     });

@@ -5,6 +5,7 @@
 import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from 'node:http';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { formatIpv4, type Cidr, type Ipv4 } from '../base/addresses';
+import type { Clock } from '../base/clock';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { DIRECTORY_DATABASE } from '../directory/directory';
@@ -35,6 +36,7 @@ export interface FrontOptions {
   /** A host came in to the directory with this certificate of its own. */
   readonly onCertificateUsed: (host: HostRow, fingerprint: string) => void;
   readonly logger: Logger;
+  readonly clock: Clock;
 }
 
 export class Front {
@@ -114,6 +116,7 @@ export class Front {
       inspect,
       onRefused: (problem) => logger.warn('a host may not write that', { host: host.name, problem }),
       onClosed: () => void this.relays.delete(relay),
+      clock: this.options.clock,
     });
     this.relays.set(relay, { host: host.name, fingerprint });
   }

@@ -3,6 +3,7 @@
 
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../base/clock';
 import { JsonSplitter } from '../ovsdb/framing';
 
 /** What a host may ask for besides transactions. No locks: nobody here uses them, and one could be held for ever. */
@@ -22,6 +23,9 @@ const READING = new Set([
 const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
 /** Bytes that one side may leave unread before the other is not read any more. */
 const CONGESTED_BYTES = 1024 * 1024;
+/** The view follows the database within milliseconds. */
+const TRY_MS = 20;
+const TRIES = 25;
 
 export interface RelayOptions {
   readonly socketPath: string;
@@ -31,11 +35,15 @@ export interface RelayOptions {
   /** Somebody should read this: what was refused, and to whom. */
   readonly onRefused: (problem: string) => void;
   readonly onClosed: () => void;
+  readonly clock: Clock;
 }
 
 export class OvsdbRelay {
   private readonly server: Socket;
   private isClosed = false;
+  private readonly waiting: string[] = [];
+  /** How often the first that waits was looked at in vain. */
+  private tries = 0;
 
   constructor(
     private readonly client: Duplex,
@@ -68,16 +76,46 @@ export class OvsdbRelay {
     }
   }
 
+  /** In order: nothing of the host's overtakes what waits. */
   private take(text: string): void {
+    this.waiting.push(text);
+    if (this.tries === 0) this.work();
+  }
+
+  /**
+   * What is refused is looked at again for a moment: the host may have been told of its own last transaction before the view
+   * that is asked here was.
+   */
+  private work(): void {
+    for (let text = this.waiting[0]; text !== undefined && !this.isClosed; text = this.waiting[0]) {
+      if (!this.decide(text, this.tries >= TRIES)) {
+        this.tries += 1;
+        this.client.pause();
+        this.options.clock.after(TRY_MS, () => this.work());
+        return;
+      }
+      if (this.tries > 0) this.client.resume();
+      this.tries = 0;
+      this.waiting.shift();
+    }
+  }
+
+  /** False: not yet. */
+  private decide(text: string, isLast: boolean): boolean {
     const message = JSON.parse(text) as { method?: unknown; params?: unknown; id?: unknown };
     const { method, id, params } = message;
     // An answer (to ovsdb-server's echo) has no method.
     const problem = typeof method === 'string' ? this.problemOf(method, params) : undefined;
-    if (problem === undefined) return this.pass(text, this.server, this.client);
+    if (problem === undefined) {
+      this.pass(text, this.server, this.client);
+      return true;
+    }
+    if (method === 'transact' && !isLast) return false;
     this.options.onRefused(problem);
-    if (id === null || id === undefined) return;
+    if (id === null || id === undefined) return true;
     const error = { error: 'permission error', details: problem };
     this.client.write(JSON.stringify({ id, result: null, error }));
+    return true;
   }
 
   private problemOf(method: string, params: unknown): string | undefined {

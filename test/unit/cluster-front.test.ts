@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { parseCidr, parseIpv4 } from '../../src/base/addresses';
+import { systemClock } from '../../src/base/clock';
 import { silentLogger } from '../../src/base/logger';
 import { Front } from '../../src/cluster/front';
 import { frontDeskApp, type JoinRequest } from '../../src/cluster/newcomers';
@@ -64,6 +65,7 @@ beforeEach(async () => {
     app: frontDeskApp(desk),
     onCertificateUsed: (host, fingerprint) => void used.push(`${host.name} ${fingerprint}`),
     logger: silentLogger,
+    clock: systemClock,
   });
   await front.start();
   asked.length = 0;
