@@ -38,10 +38,18 @@ export interface RelayOptions {
   readonly clock: Clock;
 }
 
+interface Message {
+  readonly text: string;
+  readonly method?: unknown;
+  readonly params?: unknown;
+  readonly id?: unknown;
+}
+
 export class OvsdbRelay {
   private readonly server: Socket;
   private isClosed = false;
-  private readonly waiting: string[] = [];
+  /** In order; as many as one chunk of the host's has, since the host is not read while something waits. */
+  private readonly waiting: Message[] = [];
   /** How often the first that waits was looked at in vain. */
   private tries = 0;
 
@@ -52,7 +60,15 @@ export class OvsdbRelay {
     this.server = connect(options.socketPath);
     const splitter = new JsonSplitter((text) => this.take(text), MAX_REQUEST_BYTES);
     client.on('data', (chunk: Buffer) => this.attempt(() => splitter.push(chunk)));
-    this.server.on('data', (chunk: Buffer) => this.pass(chunk, client, this.server));
+    client.on('drain', () => {
+      this.server.resume();
+      this.readOn();
+    });
+    this.server.on('data', (chunk: Buffer) => {
+      client.write(chunk);
+      if (isCongested(client)) this.server.pause();
+    });
+    this.server.on('drain', () => this.readOn());
     for (const end of [client, this.server]) {
       end.on('error', () => this.close());
       end.on('close', () => this.close());
@@ -78,7 +94,8 @@ export class OvsdbRelay {
 
   /** In order: nothing of the host's overtakes what waits. */
   private take(text: string): void {
-    this.waiting.push(text);
+    const { method, params, id } = JSON.parse(text) as Omit<Message, 'text'>;
+    this.waiting.push({ text, method, params, id });
     if (this.tries === 0) this.work();
   }
 
@@ -87,27 +104,31 @@ export class OvsdbRelay {
    * that is asked here was.
    */
   private work(): void {
-    for (let text = this.waiting[0]; text !== undefined && !this.isClosed; text = this.waiting[0]) {
-      if (!this.decide(text, this.tries >= TRIES)) {
+    for (let first = this.waiting[0]; first !== undefined && !this.isClosed; first = this.waiting[0]) {
+      if (!this.decide(first, this.tries >= TRIES)) {
         this.tries += 1;
         this.client.pause();
-        this.options.clock.after(TRY_MS, () => this.work());
+        this.options.clock.after(TRY_MS, () => this.attempt(() => this.work()));
         return;
       }
-      if (this.tries > 0) this.client.resume();
       this.tries = 0;
       this.waiting.shift();
     }
+    this.readOn();
+  }
+
+  /** The host is read as long as nothing of it waits, ovsdb-server takes it, and it takes its answers. */
+  private readOn(): void {
+    if (this.tries > 0 || isCongested(this.server) || isCongested(this.client)) this.client.pause();
+    else this.client.resume();
   }
 
   /** False: not yet. */
-  private decide(text: string, isLast: boolean): boolean {
-    const message = JSON.parse(text) as { method?: unknown; params?: unknown; id?: unknown };
-    const { method, id, params } = message;
+  private decide({ text, method, params, id }: Message, isLast: boolean): boolean {
     // An answer (to ovsdb-server's echo) has no method.
     const problem = typeof method === 'string' ? this.problemOf(method, params) : undefined;
     if (problem === undefined) {
-      this.pass(text, this.server, this.client);
+      this.server.write(text);
       return true;
     }
     if (method === 'transact' && !isLast) return false;
@@ -125,11 +146,8 @@ export class OvsdbRelay {
     if (database !== this.options.database) return `hosts write to ${this.options.database} alone`;
     return this.options.inspect(operations);
   }
+}
 
-  private pass(data: Buffer | string, to: Duplex, from: Duplex): void {
-    to.write(data);
-    if (to.writableLength < CONGESTED_BYTES) return;
-    from.pause();
-    to.once('drain', () => from.resume());
-  }
+function isCongested(to: Duplex): boolean {
+  return to.writableLength >= CONGESTED_BYTES;
 }

@@ -116,6 +116,35 @@ test.each([
   await until('it is closed', () => isClosed);
 });
 
+test('so it does behind something that waits', async () => {
+  early = Infinity;
+  host.write('{"id":1,"method":"transact","params":["DaoliNet",{"op":"early"}]} {"a":}');
+  await until('it is closed', () => isClosed);
+  expect(reached).toBe('');
+  early = 0;
+});
+
+test('a host that asks what it may not, and reads no answer, is not read any more', async () => {
+  host.pause();
+  const request = `{"id":"${'x'.repeat(10_000)}","method":"lock","params":[]}`;
+  let asked = 0;
+  const ask = () => {
+    for (let isTaken = true; isTaken && asked < 2000; asked += 1) isTaken = host.write(request);
+  };
+  host.on('drain', ask);
+  ask();
+  // No more of it is taken: not a turn later, nor the next.
+  let last = -1;
+  await until('it stands still', () => {
+    const stands = refused.length === last && last > 0;
+    last = refused.length;
+    return stands;
+  });
+  expect(refused.length).toBeLessThan(1000);
+  host.resume();
+  await until('all are answered', () => refused.length === 2000);
+});
+
 test('a request larger than any that hosts send ends the connection', async () => {
   host.write(`{"id":1,"method":"transact","params":["${'x'.repeat(5 * 1024 * 1024)}`);
   await until('it is closed', () => isClosed);
