@@ -4,12 +4,12 @@
 
 import { cidrHolds, cidrsOverlap, parseCidr, parseIpv4, type Cidr, type Ipv4 } from '../base/addresses';
 import { LOCATOR_BLOCK_PREFIX } from '../directory/allocation';
-import type { HostRow } from '../directory/rows';
+import type { AddressRow, HostRow, NetworkId } from '../directory/rows';
 import type { DirectoryView } from '../directory/view';
 
 /** What the decision is made from. */
 export interface Inspection {
-  readonly view: Pick<DirectoryView, 'hosts' | 'host' | 'row' | 'replicasOf' | 'endpointAt' | 'addressesOf'>;
+  readonly view: Pick<DirectoryView, 'hosts' | 'row' | 'tenant' | 'replicasOf' | 'replicaOn' | 'pool' | 'endpointAt'>;
   /** The host that writes. */
   readonly host: HostRow;
   readonly locatorRange: Cidr;
@@ -23,21 +23,20 @@ const HARMLESS = new Set(['select', 'wait', 'comment', 'commit', 'abort', 'asser
 
 /** Why the host may not send this transaction, or undefined. `operations` is what stands behind the database's name. */
 export function inspectTransaction(operations: readonly unknown[], inspection: Inspection): Verdict {
-  const blocks = newBlocks(operations);
   for (const operation of operations) {
     if (typeof operation !== 'object' || operation === null) return 'an operation is no object';
-    const verdict = inspectOperation(operation as Json, inspection, blocks);
+    const verdict = inspectOperation(operation as Json, inspection, operations);
     if (verdict !== undefined) return verdict;
   }
   return undefined;
 }
 
-function inspectOperation(operation: Json, inspection: Inspection, blocks: readonly Cidr[]): Verdict {
+function inspectOperation(operation: Json, inspection: Inspection, all: readonly unknown[]): Verdict {
   const { op, table } = operation;
   if (HARMLESS.has(String(op))) return undefined;
   switch (op) {
     case 'insert':
-      return inspectInsert(String(table), asObject(operation['row']), inspection, blocks);
+      return inspectInsert(String(table), asObject(operation['row']), inspection, all);
     case 'update':
     case 'mutate':
     case 'delete':
@@ -47,7 +46,7 @@ function inspectOperation(operation: Json, inspection: Inspection, blocks: reado
   }
 }
 
-function inspectInsert(table: string, row: Json, inspection: Inspection, blocks: readonly Cidr[]): Verdict {
+function inspectInsert(table: string, row: Json, inspection: Inspection, all: readonly unknown[]): Verdict {
   const { host } = inspection;
   const isOwn = isRef(row['host'], host.uuid);
   switch (table) {
@@ -55,19 +54,54 @@ function inspectInsert(table: string, row: Json, inspection: Inspection, blocks:
     case 'Network':
       return undefined;
     case 'Pool':
+      if (!holdsOnly(row['holders'], host.uuid)) return 'a Pool is held by who asked for it';
+      return existingRefs(row['network']).length === 0 ? undefined : 'a Pool comes with its Network or before it';
     case 'Address':
-      return holdsOnly(row['holders'], host.uuid) ? undefined : `an ${table} is held by who asked for it`;
+      return inspectAddress(row, inspection);
     case 'NetworkReplica':
     case 'PublishedPort':
       return isOwn ? undefined : `a ${table} belongs to the host that writes it`;
     case 'Endpoint':
-      if (!isOwn) return 'an Endpoint belongs to the host that writes it';
-      return isOwnLocator(row['locator'], host, blocks) ? undefined : 'a locator is from a block of its host';
+      return isOwn ? inspectEndpoint(row, inspection, all) : 'an Endpoint belongs to the host that writes it';
     case 'LocatorBlock':
       return inspectBlock(row['cidr'], inspection);
     default:
       return `hosts insert no ${table}`;
   }
+}
+
+/** An address of its pool, in the tenant of its pool. */
+function inspectAddress(row: Json, { view, host }: Inspection): Verdict {
+  if (!holdsOnly(row['holders'], host.uuid)) return 'an Address is held by who asked for it';
+  const pool = view.row('Pool', uuidOf(row['pool']) ?? '');
+  const address = read<Ipv4>(() => parseIpv4(String(row['address'])));
+  const isOfPool = pool !== undefined && address !== undefined && cidrHolds(pool.cidr, address);
+  const isOfTenant = isOfPool && isRef(row['tenant'], view.tenant(pool.tenant)?.uuid ?? '');
+  return isOfTenant ? undefined : 'an Address is of its Pool';
+}
+
+/** With an address of its network that is nobody else's, and a locator of its host. */
+function inspectEndpoint(row: Json, inspection: Inspection, all: readonly unknown[]): Verdict {
+  const { view, host } = inspection;
+  if (existingRefs(row['published_ports']).length > 0) return 'published ports are one Endpoint’s';
+  const uuid = uuidOf(row['address']);
+  const existing = uuid === undefined ? undefined : view.row('Address', uuid);
+  const pool = existing ? view.pool(existing.poolId) : view.row('Pool', poolOfNew(row['address'], all) ?? '');
+  const network = view.row('Network', uuidOf(row['network']) ?? '');
+  if (pool === undefined || network === undefined || pool.networkId !== network.id) {
+    return 'the Address of an Endpoint is of its Network';
+  }
+  const isFree = existing === undefined || existing.holders.length === 0 || existing.holders.includes(host.name);
+  if (!isFree) return 'that Address is held by another host';
+  return isOwnLocator(row['locator'], host, newBlocks(all)) ? undefined : 'a locator is from a block of its host';
+}
+
+/** The pool of an address that the same transaction inserts. */
+function poolOfNew(address: unknown, all: readonly unknown[]): string | undefined {
+  const [tag, name] = asList(address);
+  if (tag !== 'named-uuid') return undefined;
+  const made = all.map(asObject).find(({ op, ...rest }) => op === 'insert' && rest['uuid-name'] === name);
+  return made?.['table'] === 'Address' ? uuidOf(asObject(made['row'])['pool']) : undefined;
 }
 
 /** A block that is free as a whole: a unique index sees only one that is spelt the same. */
@@ -91,14 +125,7 @@ function inspectChange(operation: Json, inspection: Inspection): Verdict {
   const uuid = uuidOf(first[2]);
   if (table === 'Address' && first[0] === 'pool' && op === 'delete') return inspectPoolEnd(uuid, inspection);
   if (first[0] !== '_uuid' || uuid === undefined) return 'a change names one row, by its _uuid';
-  const columns = new Set(
-    op === 'mutate'
-      ? asList(operation['mutations']).map((mutation) => String(asList(mutation)[0]))
-      : Object.keys(asObject(operation['row'])),
-  );
-  return op === 'delete'
-    ? inspectDelete(table, uuid, inspection)
-    : inspectColumns(table, uuid, columns, operation, inspection);
+  return op === 'delete' ? inspectDelete(table, uuid, inspection) : inspectColumns(table, uuid, operation, inspection);
 }
 
 function inspectDelete(table: string, uuid: string, inspection: Inspection): Verdict {
@@ -138,51 +165,93 @@ function inspectPoolEnd(uuid: string | undefined, { view, host }: Inspection): V
   return isFree ? undefined : 'that Pool is another host’s, too';
 }
 
-function inspectColumns(
-  table: string,
-  uuid: string,
-  columns: ReadonlySet<string>,
-  operation: Json,
-  inspection: Inspection,
-): Verdict {
+function inspectColumns(table: string, uuid: string, operation: Json, inspection: Inspection): Verdict {
   const { view, host } = inspection;
+  const changes = changesOf(operation);
+  const changed = new Set(changes.map(({ column }) => column));
   const only = (...allowed: string[]): Verdict => {
-    const stray = [...columns].find((column) => !allowed.includes(column));
+    const stray = [...changed].find((column) => !allowed.includes(column));
     return stray === undefined ? undefined : `hosts do not change ${stray} of a ${table}`;
   };
-  const isHeld = columns.has('holders');
-  if (isHeld && !mutatesOwn(operation, host.uuid)) return `a host enters and leaves itself alone as a holder`;
+  const isHeld = changed.has('holders');
+  if (isHeld && !changes.every((change) => change.column !== 'holders' || isOfOwn(change, host.uuid))) {
+    return `a host enters and leaves itself alone as a holder`;
+  }
   switch (table) {
     case 'Host':
-      return uuid === host.uuid ? only('locator_blocks') : 'that Host is another';
-    case 'Endpoint':
-      if (view.row('Endpoint', uuid)?.host !== host.name) return 'that Endpoint is another host’s';
+      if (uuid !== host.uuid) return 'that Host is another';
+      return only('locator_blocks') ?? (changes.every(isNewPart) ? undefined : 'a host enters new blocks alone');
+    case 'Endpoint': {
+      const row = view.row('Endpoint', uuid);
+      if (row?.host !== host.name) return 'that Endpoint is another host’s';
+      const ports = changes.filter(({ column }) => column === 'published_ports').flatMap((c) => existingRefs(c.value));
+      const isOwn = ports.every((port) => row.publishedPorts.some((own) => own.uuid === port));
+      if (!isOwn) return 'published ports are one Endpoint’s';
       return only('sandbox', 'container_id', 'container_name', 'aliases', 'published_ports');
+    }
     case 'Tenant':
       return only('revision');
-    case 'Network':
+    case 'Network': {
+      const replica = view.replicaOn(host.name, view.row('Network', uuid)?.id ?? ('' as NetworkId));
+      if (replica === undefined) return 'that Network is not on this host';
+      if (changed.has('name') && replica.dockerId !== replica.networkId) return 'a Network is named where it was made';
       return only('name', 'removed');
-    case 'Pool':
-      return only('network', 'holders');
-    case 'Address': {
-      const row = view.row('Address', uuid);
-      const endpoint = row && view.endpointAt(row.tenant, row.address);
-      const isOwn =
-        endpoint === undefined ? row?.holders.every((holder) => holder === host.name) : endpoint.host === host.name;
-      if (isHeld) return only('holders');
-      return isOwn === true ? only('mac', 'since') : 'that Address is another host’s';
     }
+    case 'Pool': {
+      const row = view.row('Pool', uuid);
+      const isNew = changes.every(({ column, value }) => column !== 'network' || existingRefs(value).length === 0);
+      const isFree = row !== undefined && row.networkId === undefined && row.holders.includes(host.name);
+      if (changed.has('network') && !(isNew && isFree)) return 'a Pool gets a new Network of who asked for it';
+      return only('network', 'holders');
+    }
+    case 'Address':
+      return inspectAddressChange(view.row('Address', uuid), changes, inspection) ?? only('mac', 'since', 'holders');
     default:
       return `hosts change no ${table}`;
   }
 }
 
-/** [["holders", "insert" or "delete", own uuid]], and nothing else of that column. */
-function mutatesOwn(operation: Json, own: string): boolean {
+/** Who has an address may change it; gateways are held by all who ask. */
+function inspectAddressChange(
+  row: AddressRow | undefined,
+  changes: readonly Change[],
+  inspection: Inspection,
+): Verdict {
+  const { view, host } = inspection;
+  if (row === undefined) return 'that Address is not there';
+  const endpoint = view.endpointAt(row.tenant, row.address);
+  const isFree = row.holders.every((holder) => holder === host.name);
+  const isOwn = endpoint === undefined ? isFree : endpoint.host === host.name;
+  const isAllowed = ({ column, mutator }: Change) =>
+    column === 'holders' ? mutator === 'delete' || row.use !== 'endpoint' || isFree : isOwn;
+  return changes.every(isAllowed) ? undefined : 'that Address is another host’s';
+}
+
+/** What a change does to one column: `mutator` is undefined where it replaces it. */
+interface Change {
+  readonly column: string;
+  readonly mutator: unknown;
+  readonly value: unknown;
+}
+
+function changesOf(operation: Json): Change[] {
+  if (operation['op'] === 'update') {
+    const row = asObject(operation['row']);
+    return Object.entries(row).map(([column, value]) => ({ column, mutator: undefined, value }));
+  }
   return asList(operation['mutations'])
     .map(asList)
-    .filter(([column]) => column === 'holders')
-    .every(([, mutator, value]) => (mutator === 'insert' || mutator === 'delete') && holdsOnly(value, own));
+    .map(([column, mutator, value]) => ({ column: String(column), mutator, value }));
+}
+
+/** "insert" or "delete" of the own uuid. */
+function isOfOwn({ mutator, value }: Change, own: string): boolean {
+  return (mutator === 'insert' || mutator === 'delete') && holdsOnly(value, own);
+}
+
+/** "insert" of what the same transaction makes. */
+function isNewPart({ mutator, value }: Change): boolean {
+  return mutator === 'insert' && existingRefs(value).length === 0;
 }
 
 function newBlocks(operations: readonly unknown[]): Cidr[] {
@@ -207,6 +276,12 @@ function holdsOnly(value: unknown, uuid: string): boolean {
 
 function isRef(value: unknown, uuid: string): boolean {
   return uuidOf(value) === uuid;
+}
+
+/** The rows that are there already among the references of a value, in either spelling. */
+function existingRefs(value: unknown): string[] {
+  const [tag, elements] = asList(value);
+  return (tag === 'set' ? asList(elements) : [value]).flatMap((element) => uuidOf(element) ?? []);
 }
 
 function uuidOf(value: unknown): string | undefined {

@@ -6,6 +6,7 @@ import * as endpoints from '../../src/directory/endpoint-operations';
 import * as networks from '../../src/directory/operations';
 import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
 import type { Ops, PlanContext } from '../../src/directory/store';
+import { named, type Mutation } from '../../src/ovsdb/notation';
 import { insert, isRow, mutate, remove, update } from '../../src/ovsdb/operations';
 import { encodeOperation } from '../../src/ovsdb/rows';
 import { parseSchema } from '../../src/ovsdb/schema';
@@ -21,6 +22,7 @@ const locatorRange = parseCidr('100.64.0.0/10');
 const POOL = 'red/10.1.0.0/24' as PoolId;
 const GATEWAY = parseIpv4('10.1.0.1');
 const NETWORK = 'a'.repeat(64) as NetworkId;
+const STRANGE = 'c'.repeat(64) as NetworkId;
 
 let first: MemoryDirectory;
 let second: MemoryDirectory;
@@ -148,11 +150,27 @@ describe('is refused', () => {
     own: string;
     tenant: string;
     replica: string;
+    /** Reserved by h1, for no endpoint yet. */
+    reserved: string;
+    port: string;
+    block: string;
+    ownEndpoint: string;
+    /** Of a network that is only on h1. */
+    strangePool: string;
+    strangeNetwork: string;
   };
   beforeEach(async () => {
     await makeNetwork(first);
     await takeUp(second);
     await addEndpoint(first, 5);
+    await addEndpoint(second, 6);
+    const reserved = parseIpv4('10.1.0.7');
+    await run(first, (c) => endpoints.insertAddress(c, { poolId: POOL, address: reserved, use: 'endpoint' }));
+    const port = { protocol: 'tcp', hostIp: parseIpv4('0.0.0.0'), hostPort: 80, containerPort: 80 } as const;
+    await run(first, (c) => endpoints.publishPorts(c, 'e5' as EndpointId, [port]));
+    const strange = { id: STRANGE, tenant: 'blue', internal: false, gateway: undefined, mtu: 1500, options: {} };
+    const newPools = [{ cidr: parseCidr('10.1.0.0/24') }];
+    await run(first, (c) => networks.insertNetwork(c, { ...strange, ipam: 'docker', newPools }));
     const { view } = first;
     theirs = {
       endpoint: view.endpoint('e5' as EndpointId)!.uuid,
@@ -163,23 +181,66 @@ describe('is refused', () => {
       own: view.host('h2')!.uuid,
       tenant: view.tenant('red')!.uuid,
       replica: view.replicaOn('h1', NETWORK)!.uuid,
+      reserved: view.addressHolder('red', reserved)!.uuid,
+      port: view.endpoint('e5' as EndpointId)!.publishedPorts[0]!.uuid,
+      block: view.host('h1')!.locatorBlocks[0]!.uuid,
+      ownEndpoint: view.endpoint('e6' as EndpointId)!.uuid,
+      strangePool: view.pool('blue/10.1.0.0/24' as PoolId)!.uuid,
+      strangeNetwork: view.network(STRANGE)!.uuid,
     };
   });
 
   const u = (key: keyof typeof theirs) => theirs[key] as never;
-  const endpointRow = (host: string, locator: string) => ({ id: 'x', host, locator }) as never;
   const block = formatCidr(parseCidr('100.64.0.0/24')); // h1's
+  /** An endpoint of h2 that nothing is wrong with but its address. */
+  const goodEndpoint = () => ({ id: 'x', host: u('own'), locator: '100.64.1.99', network: u('network') });
+  const endpointWith = (address: unknown, rest: object = {}) =>
+    insert('Endpoint', { ...goodEndpoint(), address, ...rest } as never);
+  const newEndpoint = (rest: object) => [newAddress('pool'), endpointWith(named('address'), rest)];
+  const newAddress = (pool: keyof typeof theirs, address = '10.1.0.9') =>
+    insert('Address', { tenant: u('tenant'), pool: u(pool), address, holders: [u('own')] }, { uuidName: 'address' });
+
+  const holdOf = (host: keyof typeof theirs): Mutation => ['holders', 'insert', [u(host)]];
+  const ports = (port: keyof typeof theirs) => ({ published_ports: [u(port)] });
+
+  test('and an endpoint with which nothing is wrong is not', () => {
+    expect(verdictOn(newEndpoint({}), 'h2')).toBeUndefined();
+  });
 
   test.each<[string, () => Ops]>([
     ['the end of another’s endpoint', () => [remove('Endpoint', isRow(u('endpoint')))]],
     ['a change of another’s endpoint', () => [update('Endpoint', isRow(u('endpoint')), { sandbox: undefined })]],
-    ['an endpoint for another host', () => [insert('Endpoint', endpointRow(theirs.host, '100.64.0.9'))]],
-    ['an endpoint with a locator of another host', () => [insert('Endpoint', endpointRow(theirs.own, '100.64.0.9'))]],
-    ['a locator of its own endpoint', () => [update('Endpoint', isRow(u('endpoint')), { locator: '100.64.0.7' })]],
+    ['an endpoint for another host', () => newEndpoint({ host: theirs.host })],
+    ['an endpoint with a locator of another host', () => newEndpoint({ locator: '100.64.0.9' })],
+    ['a locator of its own endpoint', () => [update('Endpoint', isRow(u('ownEndpoint')), { locator: '100.64.1.7' })]],
     ['an address that another holds', () => [remove('Address', isRow(u('address')))]],
     ['a change of it', () => [update('Address', isRow(u('address')), { since: 1 })]],
     ['all addresses of a pool that others have', () => [remove('Address', [['pool', '==', theirs.pool]])]],
     ['a pool that others have', () => [remove('Pool', isRow(u('pool')))]],
+    ['an endpoint with an address that another holds', () => [endpointWith(u('reserved'))]],
+    [
+      'an endpoint with the address of another network',
+      () => [endpointWith(u('address'), { network: theirs.strangeNetwork })],
+    ],
+    ['such an address that is new', () => newEndpoint({ network: theirs.strangeNetwork })],
+    ['an endpoint without an address', () => [endpointWith(named('other'))]],
+    ['an address in a pool of another tenant', () => [newAddress('strangePool')]],
+    ['an address outside of its pool', () => [newAddress('pool', '10.2.0.9')]],
+    ['a hold of an address that another has', () => [mutate('Address', isRow(u('reserved')), [holdOf('own')])]],
+    ['no holders instead of others', () => [update('Address', isRow(u('reserved')), { holders: [] })]],
+    ['itself instead of others', () => [update('Pool', isRow(u('strangePool')), { holders: [theirs.own] })]],
+    ['a pool of a network that is there', () => [insert('Pool', { id: 'x', network: u('strangeNetwork') })]],
+    ['another network for a pool', () => [update('Pool', isRow(u('pool')), { network: u('strangeNetwork') })]],
+    ['a new network for a pool of one', () => [update('Pool', isRow(u('pool')), { network: named('network') })]],
+    ['a name of a network that another made', () => [update('Network', isRow(u('network')), { name: 'mine' })]],
+    ['a name of one that it has not', () => [update('Network', isRow(u('strangeNetwork')), { name: 'mine' })]],
+    ['the removal of one that it has not', () => [update('Network', isRow(u('strangeNetwork')), { removed: true })]],
+    ['a published port of another’s endpoint', () => [update('Endpoint', isRow(u('ownEndpoint')), ports('port'))]],
+    [
+      'a block of another as its own',
+      () => [mutate('Host', isRow(u('own')), [['locator_blocks', 'insert', [u('block')]]])],
+    ],
+    ['other blocks instead of its own', () => [update('Host', isRow(u('own')), { locator_blocks: [u('block')] })]],
     ['another as a holder', () => [mutate('Pool', isRow(u('pool')), [['holders', 'delete', [theirs.host]]])]],
     ['an address for another', () => [insert('Address', { holders: [theirs.host] })]],
     ['a network that others have', () => [remove('Network', isRow(u('network')))]],
