@@ -2,7 +2,7 @@
 // the locator that the question comes from, which the datapath does not let anybody forge.
 
 import { decode, encode, type Packet, type Question } from 'dns-packet';
-import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import { formatIpv4, parseIpv4, type Ipv4 } from '../base/addresses';
 import type { Clock } from '../base/clock';
@@ -71,16 +71,14 @@ export class NameServer {
     const { address, port = PORT } = this.options;
     const socket = createSocket('udp4');
     this.udp = socket;
-    socket.on('message', (message, from) => this.answerDatagram(socket, message, from));
+    socket.on('message', (message, from) => {
+      const answer = this.answer(message, parseIpv4(from.address));
+      if (answer !== undefined) socket.send(answer, from.port, from.address, () => undefined);
+    });
     return new Promise((resolve, reject) => {
       socket.on('error', reject);
       socket.bind(port, formatIpv4(address), () => resolve());
     });
-  }
-
-  private answerDatagram(socket: UdpSocket, message: Buffer, from: RemoteInfo): void {
-    const answer = this.answer(message, from.address);
-    if (answer !== undefined) socket.send(answer, from.port, from.address, () => undefined);
   }
 
   private listenTcp(): Promise<void> {
@@ -96,6 +94,9 @@ export class NameServer {
 
   /** One question after another, each behind its length (RFC 1035, 4.2.2). */
   private serve(socket: Socket): void {
+    const { remoteAddress } = socket;
+    if (remoteAddress === undefined) return void socket.destroy(); // it has gone already
+    const from = parseIpv4(remoteAddress);
     let pending = Buffer.alloc(0);
     socket.setTimeout(IDLE_MS, () => socket.destroy());
     socket.on('error', () => socket.destroy());
@@ -103,7 +104,7 @@ export class NameServer {
       pending = Buffer.concat([pending, chunk]);
       while (pending.length >= 2 && pending.length >= 2 + pending.readUInt16BE(0)) {
         const end = 2 + pending.readUInt16BE(0);
-        const answer = this.answer(pending.subarray(2, end), socket.remoteAddress ?? '');
+        const answer = this.answer(pending.subarray(2, end), from);
         pending = pending.subarray(end);
         if (answer === undefined) return void socket.destroy();
         const length = Buffer.alloc(2);
@@ -114,19 +115,26 @@ export class NameServer {
   }
 
   /** Undefined for what is no question at all. */
-  private answer(message: Buffer, from: string): Buffer | undefined {
-    const packet = read(message);
-    if (packet?.type !== 'query') return undefined;
+  private answer(message: Buffer, from: Ipv4): Buffer | undefined {
+    try {
+      return this.answerQuestion(decode(message), from);
+    } catch {
+      return undefined;
+    }
+  }
+
+  private answerQuestion(packet: Packet & { opcode?: string }, from: Ipv4): Buffer | undefined {
+    if (packet.type !== 'query') return undefined;
     const [question, more] = packet.questions ?? [];
     if (question === undefined || more !== undefined) return reply(packet, RCODE.FORMAT_ERROR);
     if (packet.opcode !== 'QUERY') return reply(packet, RCODE.NOT_IMPLEMENTED);
     return this.resolve(packet, question, from);
   }
 
-  private resolve(packet: Packet, { name, type, class: family }: Question, from: string): Buffer {
+  private resolve(packet: Packet, { name, type, class: family }: Question, from: Ipv4): Buffer {
     const { view, host } = this.options.store;
     if (family !== undefined && family !== 'IN') return reply(packet, RCODE.REFUSED);
-    const answer = resolve(view, host, parseIpv4(from), name);
+    const answer = resolve(view, host, from, name);
     if (answer.kind === 'not-ours') return reply(packet, RCODE.REFUSED);
     if (answer.kind === 'no-such-name') return reply(packet, RCODE.NO_SUCH_NAME);
     // The name is there, but has nothing of another type: IPv6 addresses, say.
@@ -136,14 +144,6 @@ export class NameServer {
       RCODE.SUCCESS,
       addresses.map((address) => ({ type: 'A', name, ttl: TTL_SECONDS, data: formatIpv4(address) })),
     );
-  }
-}
-
-function read(message: Buffer): (Packet & { opcode?: string }) | undefined {
-  try {
-    return decode(message);
-  } catch {
-    return undefined;
   }
 }
 

@@ -1,5 +1,6 @@
 // Names of containers on other hosts: who asks decides what they are; and the messages, over UDP and TCP.
 import { decode, encode } from 'dns-packet';
+import * as fc from 'fast-check';
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import { formatIpv4, parseCidr, parseIpv4, parseMac, type Ipv4 } from '../../src/base/addresses';
@@ -10,6 +11,7 @@ import type { EndpointId, NetworkId } from '../../src/directory/rows';
 import type { Ops, PlanContext } from '../../src/directory/store';
 import { NameServer } from '../../src/names/name-server';
 import { resolve } from '../../src/names/resolver';
+import { freePort } from '../fakes/free-port';
 import { ManualClock } from '../fakes/manual-clock';
 import { createMemoryDatabase, createMemoryDirectory, type MemoryDirectory } from '../fakes/memory-directory';
 
@@ -111,7 +113,7 @@ describe('a name', () => {
 });
 
 describe('the server', () => {
-  const port = 20_000 + (process.pid % 20_000);
+  let port: number;
   let server: NameServer;
   beforeEach(async () => {
     // Questions of this test come from 127.0.0.1, which plays ann's locator.
@@ -124,6 +126,7 @@ describe('the server', () => {
             })
           : Reflect.get(target, key),
     });
+    port = await freePort();
     server = new NameServer({ address: LOOPBACK, port, store, clock: new ManualClock(), logger: silentLogger });
     await server.start();
   });
@@ -198,6 +201,22 @@ describe('the server', () => {
     const closed = new Promise((resolve) => tcp.on('close', resolve));
     tcp.write(Buffer.concat([Buffer.from([0, 3]), Buffer.from('xyz')]));
     await closed;
+  });
+
+  test('nor does a question, however it is bent', async () => {
+    const honest = question('bob.demo', 'A');
+    const bends = fc.array(fc.tuple(fc.nat(honest.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 });
+    const socket = createSocket('udp4');
+    await fc.assert(
+      fc.asyncProperty(bends, async (places) => {
+        const bent = Buffer.from(honest);
+        for (const [at, byte] of places) bent[at] = byte;
+        socket.send(bent, port, '127.0.0.1');
+        expect(decode(await overUdp(honest)).answers).toHaveLength(1);
+      }),
+      { numRuns: 500 },
+    );
+    socket.close();
   });
 
   test('two questions in one are refused as malformed', async () => {
