@@ -8,6 +8,7 @@ import { formatIpv4, type Cidr, type Ipv4 } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
+import { ProblemLog } from '../base/problem-log';
 import { DIRECTORY_DATABASE } from '../directory/directory';
 import type { HostRow } from '../directory/rows';
 import type { DirectoryStore } from '../directory/store';
@@ -42,12 +43,17 @@ export interface FrontOptions {
 export class Front {
   private readonly server: Server;
   private readonly http: HttpServer;
-  /** By host name. */
-  private readonly relays = new Map<OvsdbRelay, { readonly host: string; readonly fingerprint: string }>();
+  /** With the fingerprint of the certificate that each came in with. */
+  private readonly relays = new Map<OvsdbRelay, string>();
+  /** Apart, so that neither hides the other. */
+  private readonly strangers: ProblemLog;
+  private readonly trespasses: ProblemLog;
   private readonly stopFollowing: () => void;
 
   constructor(private readonly options: FrontOptions) {
-    const { authority, identity, app, store } = options;
+    const { authority, identity, app, store, clock, logger } = options;
+    this.strangers = new ProblemLog(clock, logger);
+    this.trespasses = new ProblemLog(clock, logger);
     this.http = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, app);
     this.server = createServer({
       ca: authority,
@@ -95,12 +101,12 @@ export class Front {
   }
 
   private relay(socket: TLSSocket): void {
-    const { logger, store, socketPath, locatorRange } = this.options;
+    const { store, socketPath, locatorRange } = this.options;
     const fingerprint = socket.authorized ? fingerprintOf(socket.getPeerCertificate().raw) : undefined;
     const host = fingerprint === undefined ? undefined : this.hostOf(fingerprint);
     if (host === undefined || fingerprint === undefined) {
       const reason = socket.authorized ? 'its certificate is no host’s (any more)' : String(socket.authorizationError);
-      logger.warn('a connection to the directory was refused', { address: socket.remoteAddress, reason });
+      this.strangers.report('a connection to the directory was refused', { address: socket.remoteAddress, reason });
       socket.destroy();
       return;
     }
@@ -114,22 +120,22 @@ export class Front {
       socketPath,
       database: DIRECTORY_DATABASE,
       inspect,
-      onRefused: (problem) => logger.warn('a host may not write that', { host: host.name, problem }),
+      onRefused: (problem) => this.trespasses.report('a host may not write that', { host: host.name, problem }),
       onClosed: () => void this.relays.delete(relay),
       clock: this.options.clock,
     });
-    this.relays.set(relay, { host: host.name, fingerprint });
+    this.relays.set(relay, fingerprint);
   }
 
   /** Whose certificate it is, at this moment. */
-  hostOf(fingerprint: string): HostRow | undefined {
+  private hostOf(fingerprint: string): HostRow | undefined {
     for (const host of this.options.store.view.hosts()) if (host.certificates.includes(fingerprint)) return host;
     return undefined;
   }
 
   /** Connections of hosts that were removed, and with certificates that are no longer theirs, end. */
   private putOut(): void {
-    for (const [relay, { fingerprint }] of [...this.relays]) {
+    for (const [relay, fingerprint] of [...this.relays]) {
       if (this.hostOf(fingerprint) === undefined) relay.close();
     }
   }

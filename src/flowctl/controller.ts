@@ -7,6 +7,7 @@ import type { Ipv4 } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
+import { ProblemLog } from '../base/problem-log';
 import type { FlowMod } from '../openflow/flow-mod';
 import type { MessageWriter } from '../openflow/message-writer';
 import { newCounters, type FlowCounters } from './counters';
@@ -25,7 +26,6 @@ import {
   type Policy,
 } from './model';
 import { PacketPath } from './packet-path';
-import { ProblemLog } from './problem-log';
 import { listDrops, listRoutes, rememberedRoutes, type DropCounts } from './reports';
 import { RouteRules } from './route-rules';
 import { OUTSIDE } from './route-table';
@@ -103,7 +103,7 @@ export class Controller {
       claim: (session, datapathId) => this.claim(session, datapathId),
       ready: (session) => this.becomeReady(session),
       closed: (session, reason) => this.forget(session, reason),
-      report: (session, problem) => problems.report(problem, session.datapathId),
+      report: (session, problem) => problems.report(problem, { datapathId: session.datapathId }),
     };
   }
 

@@ -1,6 +1,6 @@
 // The door of a server, over TLS on loopback: who comes in, by what protocol, and who is put out.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
@@ -11,6 +11,7 @@ import { Front } from '../../src/cluster/front';
 import { frontDeskApp, type JoinRequest } from '../../src/cluster/newcomers';
 import { planCertificates, planRemoval } from '../../src/cluster/membership';
 import { createAuthority, createRequest, fingerprintOf, issue, type Identity } from '../../src/pki/authority';
+import { freePort } from '../fakes/free-port';
 import { createMemoryDatabase, createMemoryDirectory, type MemoryDirectory } from '../fakes/memory-directory';
 
 const LOOPBACK = parseIpv4('127.0.0.1');
@@ -23,6 +24,7 @@ let front: Front;
 let port: number;
 const asked: (JoinRequest | string)[] = [];
 const used: string[] = [];
+const warned: string[] = [];
 const sockets: TLSSocket[] = [];
 
 async function identity(name: string, by = authority): Promise<Identity> {
@@ -45,11 +47,7 @@ beforeEach(async () => {
   const memory = createMemoryDatabase();
   store = createMemoryDirectory({ host: 'h1', database: memory });
   createMemoryDirectory({ host: 'h2', database: memory });
-  // A port that is free now: only this process listens on loopback here.
-  const probe = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => probe.once('listening', resolve));
-  port = (probe.address() as AddressInfo).port;
-  await new Promise((resolve) => probe.close(resolve));
+  port = await freePort();
   const desk = {
     letIn: (request: JoinRequest) => (asked.push(request), Promise.resolve({ ok: true })),
     renew: (fingerprint: string) => (asked.push(fingerprint), Promise.resolve({ certificate: 'next' })),
@@ -64,12 +62,13 @@ beforeEach(async () => {
     locatorRange: parseCidr('100.64.0.0/10'),
     app: frontDeskApp(desk),
     onCertificateUsed: (host, fingerprint) => void used.push(`${host.name} ${fingerprint}`),
-    logger: silentLogger,
+    logger: { ...silentLogger, warn: (message) => void warned.push(message) },
     clock: systemClock,
   });
   await front.start();
   asked.length = 0;
   used.length = 0;
+  warned.length = 0;
 });
 
 afterEach(() => {
@@ -122,8 +121,11 @@ describe('to the directory', () => {
     const strange = await identity('h2', await createAuthority(Date.now()));
     await certify('h2', strange.certificate);
     expect(await say(open('ovsdb'), LIST)).toBe('closed');
+    expect(warned).toEqual(['a connection to the directory was refused']);
     expect(await say(open('ovsdb', await identity('h2')), LIST)).toBe('closed');
     expect(await say(open('ovsdb', strange), LIST)).toBe('closed');
+    // Nobody fills the log from outside.
+    expect(warned).toHaveLength(1);
   });
 
   test('a connection ends when its certificate is no more the host’s, and when the host is put out', async () => {
