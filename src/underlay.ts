@@ -62,6 +62,10 @@ export class Underlay {
   private cancelRetry = (): void => undefined;
   /** What the packet filter knows of hosts. */
   private filtered = '';
+  /** A refresh that has not begun yet: it will see everything until then. */
+  private nextRefresh: Promise<void> | undefined;
+  /** What keeps the fabric from being there, as logged last. */
+  private inTheWay = '';
 
   constructor(private readonly parts: UnderlayParts) {}
 
@@ -72,12 +76,14 @@ export class Underlay {
 
   /** Hosts or networks have changed: their blocks, whether there are peers, what endpoints may send. */
   refresh(): Promise<void> {
-    return this.queue.run('underlay', async () => {
+    this.nextRefresh ??= this.queue.run('underlay', async () => {
+      this.nextRefresh = undefined;
       const own = this.ownHost();
       await this.routeBlocks(own);
       await this.tellController(own);
       if (this.filterKey(own.row) !== this.filtered) await this.applyFirewall(own);
     });
+    return this.nextRefresh;
   }
 
   private async bringUpNow(): Promise<void> {
@@ -101,7 +107,10 @@ export class Underlay {
 
   private async tellController(own: OwnHost): Promise<void> {
     const { controller, settings, datapath } = this.parts;
-    const fabric = await this.ensureFabric(own).catch((error: unknown) => this.withoutFabric(error));
+    const fabric = await this.ensureFabric(own).then(
+      (made) => this.withFabric(made),
+      (error: unknown) => this.withoutFabric(error),
+    );
     controller.setHost({
       routerMac: own.row.routerMac,
       ...(this.hostPort === undefined ? {} : { hostPort: this.hostPort }),
@@ -113,9 +122,17 @@ export class Underlay {
     });
   }
 
+  private withFabric(fabric: FlowFabric | undefined): FlowFabric | undefined {
+    if (this.inTheWay !== '') this.parts.logger.info('other hosts are within reach again');
+    this.inTheWay = '';
+    return fabric;
+  }
+
   /** The host goes on without its peers until what is in the way (an address that is not there yet) is out of it. */
   private withoutFabric(error: unknown): undefined {
-    this.parts.logger.error('other hosts are out of reach', { error: messageOf(error) });
+    const problem = messageOf(error);
+    if (problem !== this.inTheWay) this.parts.logger.error('other hosts are out of reach', { error: problem });
+    this.inTheWay = problem;
     this.cancelRetry();
     this.cancelRetry = this.parts.clock.after(FABRIC_RETRY_MS, () => void this.refresh().catch(() => undefined));
   }
