@@ -78,11 +78,6 @@ export class Site {
     return check(await this.namespace.run(command)).stdout;
   }
 
-  /** A command that runs where the bridge is, beside the test. */
-  background(...command: string[]) {
-    return this.namespace.background(command);
-  }
-
   async stop(): Promise<void> {
     await this.namespace.end();
     this.namespace.remove();

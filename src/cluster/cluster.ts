@@ -248,7 +248,7 @@ export class Cluster implements FrontDesk {
       address ??= local;
       const { name, routerMac, datapathId } = own;
       const sender = { name, address: formatIpv4(address), routerMac: formatMac(routerMac), datapathId };
-      return Promise.resolve({ ...sender, secret: token.secret, now: now(), request });
+      return { ...sender, secret: token.secret, now: now(), request };
     });
     const { locatorRange, servers, authority, certificate } = answer;
     if (address === undefined) throw new DaoliError('internal', 'this host does not know its address');

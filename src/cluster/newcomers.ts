@@ -89,11 +89,11 @@ export function frontDeskApp(desk: FrontDesk): Express {
  * host's address on the way there. Throws what the server says, `unavailable` where none answers, and `conflict` where
  * somebody else does.
  */
-export async function askToJoin(token: Token, ask: (ownAddress: Ipv4) => Promise<object>): Promise<JoinAnswer> {
+export async function askToJoin(token: Token, ask: (ownAddress: Ipv4) => object): Promise<JoinAnswer> {
   const socket = await connectTo(token);
   try {
     const own = parseIpv4((socket.localAddress ?? '').replace(/^::ffff:/, ''));
-    const answer = ANSWER.parse(await post(socket, '/v1/join', await ask(own)));
+    const answer = ANSWER.parse(await post(socket, '/v1/join', ask(own)));
     const { certificate, authority, locators: locatorRange, servers } = answer;
     return { certificate, authority, locatorRange, servers };
   } finally {

@@ -2,7 +2,7 @@
 // takes them away, DeleteEndpoint forgets it. Rows come first and effects after them; in the other direction effects go
 // first: so whatever is cut short, the rows say what is left to do, and the same call, or the reconciler, finishes it.
 
-import { formatCidr, formatIpv4, formatMac, type Ipv4, type Mac, type Cidr } from '../base/addresses';
+import { formatCidr, formatIpv4, formatMac, type Cidr, type Ipv4, type Mac } from '../base/addresses';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { dnsAddressOf } from '../directory/allocation';
