@@ -1,7 +1,8 @@
 // Several emulated hosts on one L2, in one DaoliNet cluster, as a user would make it: `daolictl cluster init` on the first,
 // `daolictl cluster join` on the others.
 
-import { startHost, type Host, type HostOptions } from './host';
+import type { ClusterStatus } from '../src/cluster/cluster';
+import { startHost, waitFor, type Host, type HostOptions } from './host';
 import { Site } from './site';
 
 export interface LabCluster {
@@ -31,6 +32,21 @@ export async function joinAll(hosts: readonly Host[]): Promise<void> {
     await host.daolictl('cluster', 'join', token);
     token = tokenIn(await first.daolictl('cluster', 'token'));
   }
+  if (hosts.length >= 3) {
+    await untilServers(
+      first,
+      hosts.slice(0, 3).map(({ name }) => name),
+    );
+  }
+}
+
+/** Waits until these hosts serve the directory, as one of them sees it. */
+export async function untilServers(seenFrom: Host, names: readonly string[]): Promise<void> {
+  await waitFor(`the servers ${names.join(', ')}`, async () => {
+    const { hosts } = JSON.parse(await seenFrom.daolictl('--output', 'json', 'cluster', 'status')) as ClusterStatus;
+    const serving = hosts.filter(({ member }) => member === 'leader' || member === 'follower');
+    return serving.map(({ name }) => name).join() === names.join();
+  });
 }
 
 /** The token in what `cluster init` and `cluster token` print. */

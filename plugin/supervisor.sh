@@ -8,6 +8,8 @@ STATE=/data                # survives restarts and upgrades of the plugin
 RUN=/run/daolinet          # sockets of this plugin alone
 HOST_RUN=/host/run         # the host's /run
 SCHEMAS=/usr/share
+PLAN=$STATE/directory.plan   # what daolinetd wants to become of the directory's database
+ELECTION_MS=2000           # a daolinetd that starts anew, through which members reach one another, is no reason for one
 STEADY_SECONDS=10          # who ran this long did not die of its start
 AGENT_GRACE=4              # seconds between TERM and KILL; together below the 10 s that Docker grants
 OVS_GRACE=2
@@ -64,16 +66,50 @@ end_child() {
   kill "$watchdog" 2>/dev/null
 }
 
-# prepare_database FILE SCHEMA: makes FILE, or converts it to SCHEMA, keeping what was there in FILE.before.
+# prepare_database FILE SCHEMA: makes FILE, or converts it to SCHEMA, keeping what was there in FILE.before. One that is a
+# member of a cluster is converted while it is served; see convert_member.
 prepare_database() {
   if [ ! -s "$1" ]; then
     rm -f "$1"
     ovsdb-tool create "$1" "$2"
     return
   fi
+  ! ovsdb-tool db-is-clustered "$1" || return 0
   [ "$(ovsdb-tool needs-conversion "$1" "$2")" = yes ] || return 0
   say "converting $1 from version $(ovsdb-tool db-version "$1") to $(ovsdb-tool schema-version "$2")"
   cp "$1" "$1.before.new" && mv "$1.before.new" "$1.before" && ovsdb-tool convert "$1" "$2"
+}
+
+# carry_out_plan FILE SCHEMA: makes of FILE what daolinetd has written down (src/cluster/directory-server.ts): the first
+# member of a cluster, another member, or an empty database. What was there is kept in FILE.before. A plan that was carried
+# out before its file could be removed is carried out by now.
+carry_out_plan() {
+  [ -s "$PLAN" ] || return 0
+  read -r action cluster own others <"$PLAN"
+  was=alone
+  ! ovsdb-tool db-is-clustered "$1" || was=member
+  rm -f "$1.new"
+  case $action-$was in
+    create-alone) ovsdb-tool --election-timer=$ELECTION_MS create-cluster "$1.new" "$1" "$own" >&2 ;;
+    # shellcheck disable=SC2086
+    join-alone) ovsdb-tool --cid="$cluster" join-cluster "$1.new" DaoliNet "$own" $others ;;
+    new-member) ovsdb-tool create "$1.new" "$2" ;;
+    *) rm -f "$PLAN"; return 0 ;;
+  esac || return 1
+  say "the directory's database: $action"
+  cp "$1" "$1.before.new" && mv "$1.before.new" "$1.before" && mv "$1.new" "$1" && rm -f "$PLAN"
+}
+
+# convert_member SCHEMA: brings the cluster's database up to SCHEMA, once it is there, if it is older. Never down: other
+# hosts may be of a later version already.
+convert_member() {
+  remote=unix:$RUN/directory.sock
+  ovsdb-client -vconsole:warn --timeout=60 wait $remote DaoliNet connected || return
+  has=$(ovsdb-client -vconsole:warn --timeout=5 get-schema-version $remote DaoliNet) || return
+  wants=$(ovsdb-tool schema-version "$1")
+  [ "$has" != "$wants" ] && [ "$(printf '%s\n' "$has" "$wants" | sort -V | tail -n 1)" = "$wants" ] || return
+  say "converting the cluster's database from version $has to $wants"
+  ovsdb-client -vconsole:warn --timeout=30 convert $remote "$1"
 }
 
 # serve_database FILE SCHEMA NAME OPTION...: becomes the ovsdb-server of FILE.
@@ -86,6 +122,10 @@ serve_database() {
 }
 
 directory() {
+  prepare_database $STATE/directory.db $SCHEMAS/daolinet/directory.ovsschema &&
+    carry_out_plan $STATE/directory.db $SCHEMAS/daolinet/directory.ovsschema
+  # Not a child of the server that this process becomes, which would not reap it.
+  ! ovsdb-tool db-is-clustered $STATE/directory.db || (convert_member $SCHEMAS/daolinet/directory.ovsschema &)
   serve_database $STATE/directory.db $SCHEMAS/daolinet/directory.ovsschema directory \
     --remote=punix:$RUN/directory.sock
 }
@@ -157,7 +197,7 @@ stop() {
 
 agent='' servers=''
 trap stop TERM # first of all: the kernel drops what process 1 has no handler for
-mkdir -p -m 700 $RUN
+mkdir -p -m 700 $RUN $RUN/members
 chmod 700 $RUN
 choose_ovs
 place_ovs_sockets

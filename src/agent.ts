@@ -5,16 +5,17 @@
 import { join } from 'node:path';
 import { ApiServer } from './api/api-server';
 import type { AgentStatus, ShownAgent } from './api/management-api';
-import { formatIpv4 } from './base/addresses';
 import { Backoff } from './base/backoff';
 import { systemClock } from './base/clock';
 import { DaoliError, messageOf } from './base/errors';
 import type { Logger } from './base/logger';
 import { Cluster } from './cluster/cluster';
+import { DirectoryServer } from './cluster/directory-server';
 import { readCluster, type ClusterFacts } from './cluster/files';
-import { FRONT_PORT, OVSDB_PROTOCOL } from './cluster/front';
+import { OVSDB_PROTOCOL } from './cluster/front';
+import { remotesOf } from './cluster/server-role';
 import { dnsAddressOf } from './directory/allocation';
-import { Directory, DIRECTORY_REMOTE } from './directory/directory';
+import { Directory } from './directory/directory';
 import { Engine } from './docker/engine';
 import { NameFollower } from './driver/name-follower';
 import { NetworkDriver } from './driver/network-driver';
@@ -31,7 +32,6 @@ import { createSysctlFiles } from './host/sysctl-files';
 import { ipamHandlers } from './ipam/handlers';
 import { Ipam } from './ipam/ipam';
 import { NameServer } from './names/name-server';
-import { fingerprintOf } from './pki/authority';
 import { Plane } from './plane';
 import type { Settings } from './settings';
 
@@ -41,6 +41,12 @@ export const VERSION = '0.1.0';
 const PLUGIN_SOCKET = '/run/docker/plugins/daolinet.sock';
 /** Where Docker looks for a driver by its bare name, below the host's /run. */
 const BARE_NAME_SOCKET = 'docker/plugins/daolinet.sock';
+/** This plugin's own ovsdb-server of the directory, and what is said to its supervisor; see supervisor.sh. */
+const DIRECTORY_SERVER = {
+  control: '/run/daolinet/directory.ctl',
+  plan: '/data/directory.plan',
+  members: '/run/daolinet/members',
+};
 /** Docker's names of this driver. */
 const DRIVER_NAMES = ['daolinet', 'daolinet:latest', 'daolinet/daolinet', 'daolinet/daolinet:latest'];
 /** Answered at once, whatever state the rest is in: Docker disables a plugin that does not. */
@@ -132,29 +138,23 @@ export class Agent implements ShownAgent {
     return this.facts === undefined ? settings : { ...settings, locatorRange: this.facts.locatorRange };
   }
 
-  /** Where the directory is: on a server, and outside of a cluster, the plugin's own; else behind the servers' doors. */
+  /** Outside of a cluster the directory is the plugin's own. */
   private directoryOptions() {
     const { facts } = this;
     if (facts === undefined) return {};
-    const { address, authority, identity, servers } = facts;
-    if (authority.key !== undefined) return { address };
+    const { address, authority, identity } = facts;
     const tls = {
       ca: authority.certificate,
       cert: identity.certificate,
       key: identity.key,
       minVersion: 'TLSv1.3' as const,
       ALPNProtocols: [OVSDB_PROTOCOL],
-      checkServerIdentity: (_name: string, { raw }: { raw: Buffer }) => this.checkServer(raw),
+      checkServerIdentity: (_name: string, { raw }: { raw: Buffer }) =>
+        this.cluster.isServerCertificate(raw)
+          ? undefined
+          : new Error('the certificate is no server’s of this cluster (any more)'),
     };
-    return { address, tls, remotes: servers.map((server) => `ssl:${formatIpv4(server)}:${FRONT_PORT}`) };
-  }
-
-  /** A host that was removed has a certificate of the authority still. Before the first look at the directory, any is good. */
-  private checkServer(certificate: Buffer): Error | undefined {
-    const servers = [...this.directory.view.hosts()].filter((host) => host.isServer);
-    const fingerprint = fingerprintOf(certificate);
-    if (servers.length === 0 || servers.some((host) => host.certificates.includes(fingerprint))) return undefined;
-    return new Error('the certificate is no server’s of this cluster (any more)');
+    return { address, tls, remotes: remotesOf(facts) };
   }
 
   private createCluster(): Cluster {
@@ -163,7 +163,9 @@ export class Agent implements ShownAgent {
       folder,
       facts: this.facts,
       store: this.directory,
-      socketPath: DIRECTORY_REMOTE.replace('unix:', ''),
+      server: new DirectoryServer(DIRECTORY_SERVER, systemClock),
+      members: DIRECTORY_SERVER.members,
+      setRemotes: (remotes) => this.directory.setRemotes(remotes),
       locatorRange: this.settings().locatorRange,
       logger,
       clock: systemClock,
@@ -181,7 +183,6 @@ export class Agent implements ShownAgent {
     await this.server.start();
     if (this.startError !== undefined) return;
     this.api.start();
-    this.directory.start();
     void this.bringUp();
   }
 
@@ -299,6 +300,8 @@ export class Agent implements ShownAgent {
 
   private async bringUpOnce(): Promise<void> {
     this.waitingFor = 'the DaoliNet database';
+    await this.cluster.prepare();
+    this.directory.start();
     await this.directory.whenReady();
     await this.host.start();
     this.rowsAreReady();
@@ -308,7 +311,7 @@ export class Agent implements ShownAgent {
     this.plane ??= new Plane({ settings, logger, host: this.host, store: this.directory, driver: this.driver });
     await this.plane.bringUp(() => this.reconciler.trigger());
     if (this.state !== 'starting') return;
-    await this.cluster.start();
+    this.cluster.start();
     await this.startNameServer();
     this.state = 'ready';
     this.becomeReady();

@@ -13,12 +13,14 @@ import type { LiveRoute } from '../flowctl/model';
 
 /** What the API does to this host's cluster: see Cluster. */
 export interface ClusterCommands {
-  status(): ClusterStatus;
+  status(): Promise<ClusterStatus>;
   /** Resolves with the token for the next host. */
   init(address: Ipv4 | undefined): Promise<string>;
   token(): Promise<string>;
   join(token: string, address: Ipv4 | undefined): Promise<void>;
   remove(host: string): Promise<void>;
+  promote(host: string): Promise<void>;
+  demote(host: string): Promise<void>;
   rotate(): Promise<void>;
   leave(): void;
 }
@@ -87,7 +89,7 @@ const parseJoin = parserOf(z.object({ address, token: z.string({ error: 'is not 
 function clusterRoutes(agent: ShownAgent): express.Router {
   const router = express.Router();
   router.use(express.json({ limit: MAX_BODY_BYTES }));
-  router.get('/', (_request, response) => void response.json(agent.cluster.status()));
+  router.get('/', async (_request, response) => void response.json(await agent.cluster.status()));
   router.post('/leave', (_request, response) => {
     agent.cluster.leave();
     response.json({});
@@ -108,6 +110,14 @@ function clusterRoutes(agent: ShownAgent): express.Router {
   });
   router.post('/rotate', async (_request, response) => {
     await agent.cluster.rotate();
+    response.json({});
+  });
+  router.put('/servers/:name', async (request, response) => {
+    await agent.cluster.promote(request.params['name'] ?? '');
+    response.json({});
+  });
+  router.delete('/servers/:name', async (request, response) => {
+    await agent.cluster.demote(request.params['name'] ?? '');
     response.json({});
   });
   router.delete('/hosts/:name', async (request, response) => {

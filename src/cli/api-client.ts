@@ -18,6 +18,10 @@ export class ApiClient {
     return this.call<T>('POST', path, body);
   }
 
+  put<T>(path: string): Promise<T> {
+    return this.call<T>('PUT', path);
+  }
+
   delete<T>(path: string): Promise<T> {
     return this.call<T>('DELETE', path);
   }

@@ -68,12 +68,30 @@ function clusterCommands(daolictl: Command): void {
       const status = await clientOf(daolictl).get<ClusterStatus>('/v1/cluster');
       if (isJson(daolictl)) return print(JSON.stringify(status, null, 2));
       if (status.cluster === null) return print('This host is in no cluster. `daolictl cluster init` begins one.');
-      print(`servers: ${status.cluster.servers.join(', ')}`);
+      print(serversLine(status));
       print(`names: ${status.cluster.dns}`);
       print(
         `directory: ${status.connected ? 'connected' : 'away; routes go on, and new ones between known containers'}`,
       );
       print(hostTable(status.hosts));
+    });
+  cluster
+    .command('promote <host>')
+    .description('let another host serve the directory, too; of three servers one can be lost, of five two')
+    .addHelpText('after', '\nExample:\n  daolictl cluster promote h4')
+    .action(async (host: string) => {
+      await clientOf(daolictl).put(`/v1/cluster/servers/${encodeURIComponent(host)}`);
+      print(`Host ${host} serves the directory, too.`);
+    });
+  cluster
+    .command('demote <host>')
+    .description('make a server a client of the others')
+    .addHelpText('after', '\nExample:\n  daolictl cluster demote h3')
+    .action(async (host: string) => {
+      const api = clientOf(daolictl);
+      await api.delete(`/v1/cluster/servers/${encodeURIComponent(host)}`);
+      print(`Host ${host} serves the directory no more.`);
+      print(serversLine(await api.get<ClusterStatus>('/v1/cluster')));
     });
   cluster
     .command('rotate')
@@ -115,14 +133,22 @@ function hostCommands(daolictl: Command): void {
 function hostTable(hosts: readonly ShownHost[]): string {
   return table(
     ['HOST', 'ADDRESS', 'ROLE', 'LOCATORS', 'ENDPOINTS'],
-    hosts.map(({ name, address, isServer, isThis, locators, endpoints }) => [
+    hosts.map(({ name, address, isServer, member, isThis, locators, endpoints }) => [
       isThis ? `${name} (this)` : name,
       address ?? '-',
-      isServer ? 'server' : 'client',
+      isServer ? `server${member === null || member === 'follower' ? '' : ` (${member})`}` : 'client',
       locators.join(' '),
       String(endpoints),
     ]),
   );
+}
+
+/** Raft goes on as long as more than half of the servers do. */
+function serversLine({ hosts, cluster }: ClusterStatus): string {
+  const spare = Math.ceil((cluster?.servers.length ?? 0) / 2) - 1;
+  const names = hosts.filter(({ isServer }) => isServer).map(({ name }) => name);
+  const word = spare === 0 ? 'none can be lost' : `${spare} can be lost`;
+  return `servers: ${names.join(', ')} (${word})`;
 }
 
 function printJoin(token: string): void {

@@ -7,12 +7,17 @@ import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { dnsAddressOf } from '../directory/allocation';
 import { describeNetwork } from '../directory/descriptions';
+import { DIRECTORY_REMOTE } from '../directory/directory';
+import type { HostRow } from '../directory/rows';
 import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
-import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft } from '../pki/authority';
-import { removeCluster, writeCluster, type ClusterFacts } from './files';
-import { Front, FRONT_PORT } from './front';
-import { checkNewcomer, planCertificates, planFirst, planJoin, planRemoval, planToken } from './membership';
-import { askToJoin, askToRenew, frontDeskApp, type FrontDesk, type JoinRequest } from './newcomers';
+import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft, type Identity } from '../pki/authority';
+import { ALONE, PUT_OUT, type DirectoryServer, type MemberStatus } from './directory-server';
+import { removeCluster, shownServers, writeCluster, type ClusterFacts } from './files';
+import { Front } from './front';
+import type { MemberLinks } from './member-links';
+import * as membership from './membership';
+import * as newcomers from './newcomers';
+import { beAlone, knownServers, ServerRole } from './server-role';
 import { formatToken, newSecret, parseToken } from './token';
 
 export interface ClusterParts {
@@ -20,8 +25,12 @@ export interface ClusterParts {
   readonly folder: string;
   readonly facts: ClusterFacts | undefined;
   readonly store: DirectoryStore;
-  /** ovsdb-server's unix socket, on a server. */
-  readonly socketPath: string;
+  /** This host's own ovsdb-server of the directory. */
+  readonly server: DirectoryServer;
+  /** Where the sockets are by which it and those of other servers reach one another. */
+  readonly members: string;
+  /** Where the directory is to be looked for from now on. */
+  readonly setRemotes: (remotes: readonly string[]) => void;
   readonly locatorRange: Cidr;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -38,6 +47,8 @@ export interface ShownHost {
   readonly name: string;
   readonly address: string | null;
   readonly isServer: boolean;
+  /** Null where that is not known: on a client, and on a server that is away from the others. */
+  readonly member: 'leader' | 'follower' | 'joining' | null;
   readonly isThis: boolean;
   readonly locators: readonly string[];
   readonly endpoints: number;
@@ -61,140 +72,161 @@ export interface ClusterStatus {
 /** A certificate is renewed when less than this is left of its time. */
 const RENEWED_BELOW = 1 / 3;
 const LOOK_MS = 60 * 60 * 1000;
-const OPENING_RETRY_MS = 5_000;
+/** For a server to come or go, as Raft has it. */
+const MEMBERSHIP_MS = 25_000;
+const MEMBERSHIP_LOOK_MS = 200;
 
-export class Cluster implements FrontDesk {
-  private front: Front | undefined;
-  private isStopped = false;
+export class Cluster implements newcomers.FrontDesk {
+  private readonly role: ServerRole | undefined;
   private cancelLook = (): void => undefined;
-  private cancelOpening = (): void => undefined;
-  /** Fingerprints of certificates that were given to hosts and not seen yet, by host. */
-  private readonly issued = new Map<string, string>();
-
   private readonly startedAt: number;
 
   constructor(private readonly parts: ClusterParts) {
     this.startedAt = parts.now();
+    const { facts } = parts;
+    const createFront = (own: ClusterFacts, links: MemberLinks) => this.createFront(own, links);
+    this.role = facts && new ServerRole({ ...parts, facts, createFront });
   }
 
-  /** Looks after this host's certificate; on a server, opens the door for the others. */
-  async start(): Promise<void> {
-    const { facts } = this.parts;
-    if (facts === undefined) return;
-    await this.openDoor(facts);
-    this.lookAfterCertificate(facts);
+  /** Before the directory is looked for: sees to this host's own database. Throws what is in the way; may be called again. */
+  async prepare(): Promise<void> {
+    if (this.role !== undefined) await this.role.prepare();
+    else await beAlone(this.parts.server);
+  }
+
+  /** The directory is there: looks after this host's certificate and its part in the cluster. */
+  start(): void {
+    if (this.role === undefined) return;
+    this.role.follow();
+    void this.lookAfterCertificate();
   }
 
   stop(): void {
-    this.isStopped = true;
     this.cancelLook();
-    this.cancelOpening();
-    this.front?.stop();
+    this.role?.stop();
   }
 
-  /** Again and again until it is open: the address may come late, or another program have the port. */
-  private async openDoor(facts: ClusterFacts): Promise<void> {
-    const { clock, logger } = this.parts;
-    if (facts.authority.key === undefined || this.front !== undefined || this.isStopped) return;
-    try {
-      await this.openFront(facts);
-    } catch (error) {
-      const where = `${formatIpv4(facts.address)}:${FRONT_PORT}`;
-      logger.error('other hosts cannot come in yet', { address: where, error: messageOf(error) });
-      this.cancelOpening = clock.after(OPENING_RETRY_MS, () => void this.openDoor(facts));
-    }
+  /** Whether a certificate is that of a server. A host that was removed has one of the authority still. */
+  isServerCertificate(certificate: Buffer): boolean {
+    const fingerprint = fingerprintOf(certificate);
+    return this.facts?.servers.some(({ certificates }) => certificates.includes(fingerprint)) === true;
   }
 
-  private async openFront({ address, identity, authority }: ClusterFacts): Promise<void> {
-    const { store, socketPath, locatorRange, logger, clock } = this.parts;
-    const front = new Front({
+  private get facts(): ClusterFacts | undefined {
+    return this.role?.facts;
+  }
+
+  private createFront({ address, identity, authority }: ClusterFacts, links: MemberLinks): Front {
+    const { store, locatorRange, logger, clock } = this.parts;
+    return new Front({
       address,
       authority: authority.certificate,
       identity,
       store,
-      socketPath,
+      socketPath: DIRECTORY_REMOTE.replace('unix:', ''),
       locatorRange,
       logger,
       clock,
-      app: frontDeskApp(this),
-      onCertificateUsed: ({ name }, fingerprint) => this.forgetOlder(name, fingerprint),
+      app: newcomers.frontDeskApp(this),
+      acceptMember: (socket, fingerprint) => {
+        const member = this.facts?.servers.find(({ certificates }) => certificates.includes(fingerprint ?? ''));
+        if (member === undefined) socket.destroy();
+        else links.accept(socket, member.datapathId);
+      },
     });
-    try {
-      await front.start();
-    } catch (error) {
-      front.stop();
-      throw error;
-    }
-    this.front = front;
-    // The one before, if this host has just got another.
-    await this.write((context) => planCertificates(context, store.host, [fingerprintOf(identity.certificate)]));
   }
 
-  private lookAfterCertificate(facts: ClusterFacts): void {
+  private async lookAfterCertificate(): Promise<void> {
     const { clock, logger, now } = this.parts;
     this.cancelLook();
-    this.cancelLook = clock.after(LOOK_MS, () => this.lookAfterCertificate(facts));
-    if (lifeLeft(facts.identity.certificate, now()) >= RENEWED_BELOW) return;
-    this.rotate().catch((error: unknown) => {
-      logger.error('the certificate of this host could not be renewed yet', { error: messageOf(error) });
-    });
+    this.cancelLook = clock.after(LOOK_MS, () => void this.lookAfterCertificate());
+    const { facts } = this;
+    if (facts === undefined) return;
+    try {
+      if (lifeLeft(facts.identity.certificate, now()) < RENEWED_BELOW) await this.rotate();
+      else await this.settleOwn(facts);
+    } catch (error) {
+      logger.error('the certificate of this host could not be looked after yet', { error: messageOf(error) });
+    }
+  }
+
+  /** This host has its next certificate: the one before is to open no door any more. */
+  private async settleOwn(facts: ClusterFacts): Promise<void> {
+    const { store } = this.parts;
+    const own = fingerprintOf(facts.identity.certificate);
+    if (store.view.host(store.host)?.certificates.join() === own) return;
+    if (facts.authority.key === undefined) await newcomers.askToSettle(facts);
+    else await this.write((context) => membership.planCertificates(context, store.host, [own]));
   }
 
   /** This host's next certificate, before the one that it has is over. */
   async rotate(): Promise<void> {
-    const { facts, folder, store, restart } = this.parts;
-    if (facts === undefined) throw new DaoliError('conflict', 'this host is in no cluster');
+    const { store, restart } = this.parts;
+    const { role, facts } = this;
+    if (role === undefined || facts === undefined) throw notInACluster();
     const { request, key } = await createRequest(store.host);
-    const [server] = facts.servers;
     const own = fingerprintOf(facts.identity.certificate);
     const certificate =
       facts.authority.key === undefined
-        ? await askToRenew(
-            { server: formatIpv4(server!), authority: fingerprintOf(facts.authority.certificate) },
-            facts.identity,
-            request,
-          )
+        ? await newcomers.askToRenew(facts, request)
         : (await this.renew(own, request)).certificate;
-    writeCluster(folder, { ...facts, identity: { certificate, key } });
+    role.write({ ...facts, identity: { certificate, key } });
     restart();
   }
 
   /** A server gives a host its next certificate. */
   async renew(fingerprint: string, request: string): Promise<{ certificate: string }> {
-    const { store, now, logger } = this.parts;
+    const { now, logger } = this.parts;
     const { authority } = this.requireServer('renew certificates');
-    const host = [...store.view.hosts()].find(({ certificates }) => certificates.includes(fingerprint));
-    if (host === undefined)
-      throw new DaoliError('not-found', 'the certificate is no host’s of this cluster (any more)');
-    const certificate = await issue({ ...authority, key: authority.key ?? '' }, request, host.name, now());
+    const host = this.hostOf(fingerprint);
+    const certificate = await issue(authority, request, host.name, now());
     const next = fingerprintOf(certificate);
-    await this.write((context) => planCertificates(context, host.name, [fingerprint, next]));
-    this.issued.set(host.name, next);
+    await this.write((context) => membership.planCertificates(context, host.name, [fingerprint, next]));
     logger.info('a host has a new certificate', { host: host.name });
     return { certificate };
   }
 
-  /** The host has come in with its new one: the one before opens no door any more. */
-  private forgetOlder(name: string, fingerprint: string): void {
-    if (this.issued.get(name) !== fingerprint) return;
-    this.issued.delete(name);
-    this.write((context) => planCertificates(context, name, [fingerprint])).catch((error: unknown) => {
-      this.parts.logger.warn('an old certificate could not be forgotten', { host: name, error: messageOf(error) });
-    });
+  /** A host has come in with its new certificate: the one before opens no door any more. */
+  async settle(fingerprint: string): Promise<object> {
+    const host = this.hostOf(fingerprint);
+    await this.write((context) => membership.planCertificates(context, host.name, [fingerprint]));
+    return {};
   }
 
-  status(): ClusterStatus {
-    const { facts, store } = this.parts;
+  /** For a host that is to be a server: what it takes. */
+  async secrets(fingerprint: string): Promise<newcomers.ServerSecrets> {
+    const { authority } = this.requireServer('make others servers');
+    const host = this.hostOf(fingerprint);
+    if (!host.isServer) throw new DaoliError('conflict', `host ${host.name} is no server`, host.name);
+    return this.ownSecrets(authority);
+  }
+
+  private async ownSecrets({ key: authorityKey }: Identity): Promise<newcomers.ServerSecrets> {
+    const clusterId = await this.parts.server.clusterId();
+    if (clusterId !== ALONE && clusterId !== PUT_OUT) return { authorityKey, clusterId };
+    throw new DaoliError('unavailable', 'the database of this server is none of a cluster yet: try again');
+  }
+
+  private hostOf(fingerprint: string): HostRow {
+    for (const host of this.parts.store.view.hosts()) if (host.certificates.includes(fingerprint)) return host;
+    throw new DaoliError('not-found', 'the certificate is no host’s of this cluster (any more)');
+  }
+
+  async status(): Promise<ClusterStatus> {
+    const { store, server } = this.parts;
+    const { facts } = this;
+    const raft = facts?.authority.key === undefined ? undefined : await server.status().catch(() => undefined);
     const hosts = [...store.view.hosts()].map((row) => ({
       name: row.name,
       address: row.address === undefined ? null : formatIpv4(row.address),
       isServer: row.isServer,
+      member: memberOf(row, raft),
       isThis: row.name === store.host,
       locators: row.locatorBlocks.map(formatCidr),
       endpoints: [...store.view.endpointsOn(row.name)].length,
     }));
     const cluster = facts && {
-      servers: facts.servers.map(formatIpv4),
+      servers: facts.servers.map(({ address }) => formatIpv4(address)),
       isServer: facts.authority.key !== undefined,
       dns: formatIpv4(dnsAddressOf(facts.locatorRange)),
     };
@@ -208,27 +240,34 @@ export class Cluster implements FrontDesk {
 
   /** This host becomes the first of a cluster; what it has stays. Returns the token for the next one. */
   async init(wanted: Ipv4 | undefined): Promise<string> {
-    const { folder, facts, store, locatorRange, now, defaultAddress, restart } = this.parts;
-    if (facts !== undefined) throw new DaoliError('conflict', 'this host is in a cluster already');
+    const { folder, store, locatorRange, now, defaultAddress, restart } = this.parts;
+    const own = this.ownRow();
+    if (this.facts !== undefined) throw new DaoliError('conflict', 'this host is in a cluster already');
     const address = wanted ?? (await defaultAddress());
     const authority = await createAuthority(now());
     const { request, key } = await createRequest(store.host);
     const certificate = await issue(authority, request, store.host, now());
     const fingerprint = fingerprintOf(certificate);
     const secret = newSecret();
-    await this.write((context) => [...planFirst(context, address, fingerprint), ...planToken(context, secret)]);
-    writeCluster(folder, { address, locatorRange, servers: [address], authority, identity: { certificate, key } });
+    await this.write((context) => [
+      ...membership.planFirst(context, address, fingerprint),
+      ...membership.planToken(context, secret),
+    ]);
+    const { datapathId } = own;
+    const servers = [{ address, datapathId, certificates: [fingerprint] }];
+    const identity = { certificate, key };
+    writeCluster(folder, { address, datapathId, locatorRange, clusterId: undefined, servers, authority, identity });
     restart();
-    return formatToken({ server: formatIpv4(address), authority: fingerprintOf(authority.certificate), secret });
+    return formatToken({ server: formatIpv4(address), certificate: fingerprint, secret });
   }
 
   /** Another token; those before are no good any more. On a server alone. */
   async token(): Promise<string> {
     const facts = this.requireServer('give out tokens');
     const secret = newSecret();
-    await this.write((context) => planToken(context, secret));
-    const authority = fingerprintOf(facts.authority.certificate);
-    return formatToken({ server: formatIpv4(facts.address), authority, secret });
+    await this.write((context) => membership.planToken(context, secret));
+    const certificate = fingerprintOf(facts.identity.certificate);
+    return formatToken({ server: formatIpv4(facts.address), certificate, secret });
   }
 
   /**
@@ -236,60 +275,106 @@ export class Cluster implements FrontDesk {
    * all that the server says.
    */
   async join(text: string, wanted: Ipv4 | undefined): Promise<void> {
-    const { folder, facts, store, now, restart } = this.parts;
-    if (facts !== undefined) throw new DaoliError('conflict', 'this host is in a cluster already');
+    const { folder, store, now, restart } = this.parts;
+    if (this.facts !== undefined) throw new DaoliError('conflict', 'this host is in a cluster already');
     const token = parseToken(text);
-    const own = store.view.host(store.host);
-    if (own === undefined) throw new DaoliError('unavailable', `host ${store.host} is not in its directory yet`);
+    const { name, routerMac, datapathId } = this.ownRow();
     this.refuseNetworks();
     const { request, key } = await createRequest(store.host);
     let address = wanted;
-    const answer = await askToJoin(token, (local) => {
+    const answer = await newcomers.askToJoin(token, (local) => {
       address ??= local;
-      const { name, routerMac, datapathId } = own;
       const sender = { name, address: formatIpv4(address), routerMac: formatMac(routerMac), datapathId };
       return { ...sender, secret: token.secret, now: now(), request };
     });
-    const { locatorRange, servers, authority, certificate } = answer;
+    const { locatorRange, servers, authority, certificate, secrets } = answer;
     if (address === undefined) throw new DaoliError('internal', 'this host does not know its address');
-    const rest = { authority: { certificate: authority, key: undefined }, identity: { certificate, key } };
-    writeCluster(folder, { address, locatorRange, servers, ...rest });
+    writeCluster(folder, {
+      address,
+      datapathId,
+      locatorRange,
+      clusterId: secrets?.clusterId,
+      servers,
+      authority: { certificate: authority, key: secrets?.authorityKey },
+      identity: { certificate, key },
+    });
     restart();
   }
 
   /** Puts another host out. On a server alone. */
   async remove(name: string): Promise<void> {
     this.requireServer('remove hosts');
-    await this.write((context) => planRemoval(context, name));
+    const { view } = this.parts.store;
+    if (membership.existingHost(view, name).isServer) await this.demote(name);
+    await this.write((context) => membership.planRemoval(context, name));
+  }
+
+  /** Another host serves the directory, too. On a server alone. Resolves when it does. */
+  async promote(name: string): Promise<void> {
+    this.requireServer('promote hosts');
+    await this.write((context) => membership.planPromotion(context, name));
+    const { datapathId } = membership.existingHost(this.parts.store.view, name);
+    const problem = `host ${name} has not taken it on yet: is it up? It does so as soon as it hears of it`;
+    await this.untilMembers((members) => members.includes(datapathId), problem);
+  }
+
+  /** Another server is a client from now on. On a server alone. Resolves when it is. */
+  async demote(name: string): Promise<void> {
+    this.requireServer('demote hosts');
+    const { store, server } = this.parts;
+    // First those who decide without it; else it might take its vote along.
+    await this.write((context) => (membership.planDemotion(context, name), []));
+    const { datapathId } = membership.existingHost(store.view, name);
+    const raft = await server.status();
+    if (raft?.members.includes(datapathId) === true) await server.kick(datapathId);
+    const problem = `the servers did not agree to go on without ${name}: most of them, and it, have to be up`;
+    await this.untilMembers((members) => !members.includes(datapathId), problem);
+    await this.write((context) => membership.planDemotion(context, name));
+  }
+
+  private async untilMembers(isDone: (members: readonly string[]) => boolean, problem: string): Promise<void> {
+    const { server, clock } = this.parts;
+    for (const end = clock.now() + MEMBERSHIP_MS; ;) {
+      const raft = await server.status().catch(() => undefined);
+      if (raft !== undefined && isDone(raft.members)) return;
+      if (clock.now() > end) throw new DaoliError('unavailable', problem);
+      await new Promise<void>((resolve) => clock.after(MEMBERSHIP_LOOK_MS, resolve));
+    }
   }
 
   /** This host is alone again. On one that was removed, or that cannot reach its cluster any more. */
   leave(): void {
-    const { folder, facts, restart } = this.parts;
-    if (facts === undefined) throw new DaoliError('conflict', 'this host is in no cluster');
-    if (facts.authority.key !== undefined) {
-      throw new DaoliError('conflict', 'this host serves the directory to the others and cannot leave');
+    const { folder, store, restart } = this.parts;
+    const { facts } = this;
+    if (facts === undefined) throw notInACluster();
+    const own = store.view.host(store.host);
+    if (store.connected && own?.isServer === true) {
+      const remedy = 'remove it on another server first, with `daolictl host rm`';
+      throw new DaoliError('conflict', `this host serves the directory to the others: ${remedy}`);
     }
     removeCluster(folder);
     restart();
   }
 
-  async letIn(newcomer: JoinRequest): Promise<object> {
-    const { facts, locatorRange, now, logger } = this.parts;
-    const { authority, servers } = facts!;
+  async letIn(newcomer: newcomers.JoinRequest): Promise<object> {
+    const { locatorRange, now, logger, store } = this.parts;
+    const { authority } = this.requireServer('let others in');
     // Nothing is signed for somebody who cannot come in.
-    await this.write((context) => (checkNewcomer(context, newcomer), []));
-    const key = authority.key ?? '';
-    const certificate = await issue(
-      { certificate: authority.certificate, key },
-      newcomer.request,
-      newcomer.name,
-      now(),
-    );
-    await this.write((context) => planJoin(context, newcomer, fingerprintOf(certificate), locatorRange));
-    logger.info('a host has joined', { host: newcomer.name, address: formatIpv4(newcomer.address) });
-    const locators = formatCidr(locatorRange);
-    return { certificate, authority: authority.certificate, locators, servers: servers.map(formatIpv4) };
+    await this.write((context) => (membership.checkNewcomer(context, newcomer), []));
+    const certificate = await issue(authority, newcomer.request, newcomer.name, now());
+    await this.write((context) => membership.planJoin(context, newcomer, fingerprintOf(certificate), locatorRange));
+    const { name, address } = newcomer;
+    logger.info('a host has joined', { host: name, address: formatIpv4(address) });
+    const servers = shownServers(knownServers(store.view));
+    const secrets = store.view.host(name)?.isServer === true ? await this.ownSecrets(authority) : undefined;
+    return { certificate, authority: authority.certificate, locators: formatCidr(locatorRange), servers, secrets };
+  }
+
+  private ownRow(): HostRow {
+    const { store } = this.parts;
+    const own = store.view.host(store.host);
+    if (own !== undefined) return own;
+    throw new DaoliError('unavailable', `host ${store.host} is not in its directory yet`);
   }
 
   private refuseNetworks(): void {
@@ -301,16 +386,27 @@ export class Cluster implements FrontDesk {
     throw new DaoliError('conflict', `this host has networks of its own (${shown}): remove them before it joins`);
   }
 
-  private requireServer(purpose: string): ClusterFacts {
-    const { facts } = this.parts;
+  private requireServer(purpose: string): ClusterFacts & { readonly authority: Identity } {
+    const { facts } = this;
     if (facts === undefined)
       throw new DaoliError('conflict', 'this host is in no cluster: begin with `daolictl cluster init`');
-    if (facts.authority.key !== undefined) return facts;
-    const servers = facts.servers.map(formatIpv4).join(', ');
+    const { certificate, key } = facts.authority;
+    if (key !== undefined) return { ...facts, authority: { certificate, key } };
+    const servers = facts.servers.map(({ address }) => formatIpv4(address)).join(', ');
     throw new DaoliError('conflict', `only servers of the cluster ${purpose}: do it on ${servers}`);
   }
 
   private write(plan: (context: PlanContext) => Ops): Promise<void> {
     return this.parts.store.transact((context) => ({ ops: plan(context), result: undefined }));
   }
+}
+
+function notInACluster(): DaoliError {
+  return new DaoliError('conflict', 'this host is in no cluster');
+}
+
+function memberOf({ isServer, datapathId }: HostRow, raft: MemberStatus | undefined): ShownHost['member'] {
+  if (!isServer || raft === undefined) return null;
+  if (!raft.members.includes(datapathId)) return 'joining';
+  return raft.leader === datapathId ? 'leader' : 'follower';
 }

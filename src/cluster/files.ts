@@ -5,16 +5,29 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { formatCidr, formatIpv4, parseCidr, parseIpv4, type Cidr, type Ipv4 } from '../base/addresses';
+import { parsed } from '../base/body-schema';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Identity } from '../pki/authority';
+
+/** A host that serves the directory, as the others remember it: they must know it before they can read the directory. */
+export interface KnownServer {
+  readonly address: Ipv4;
+  /** Its datapath id, by which the servers' databases know one another. */
+  readonly datapathId: string;
+  /** Fingerprints of the certificates that it may show. */
+  readonly certificates: readonly string[];
+}
 
 export interface ClusterFacts {
   /** The address by which the others know this host. */
   readonly address: Ipv4;
+  readonly datapathId: string;
   /** All locators of the cluster. */
   readonly locatorRange: Cidr;
-  /** The hosts that serve the directory. This one is among them where it has the authority's key. */
-  readonly servers: readonly Ipv4[];
+  /** Raft's name of the servers' database; on a server alone, and only once there is one. */
+  readonly clusterId: string | undefined;
+  /** The hosts that serve the directory, as last seen. This one is among them where it has the authority's key. */
+  readonly servers: readonly KnownServer[];
   /** The authority; its key is on servers alone. */
   readonly authority: { readonly certificate: string; readonly key: string | undefined };
   /** This host's own. */
@@ -29,18 +42,41 @@ const FILE = {
   key: 'host.key',
 } as const;
 
-const SHAPE = z.object({ address: z.string(), locators: z.string(), servers: z.array(z.string()).min(1) });
+const SERVER = z.object({
+  address: parsed(parseIpv4),
+  datapathId: z.string().regex(/^[0-9a-f]{16}$/, 'is not 16 hex digits'),
+  certificates: z.array(z.string().regex(/^[0-9a-f]{64}$/, 'is no fingerprint')),
+});
+/** Servers as text, in files and between hosts; see shownServers. */
+export const SERVERS = z.array(SERVER).min(1);
+const SHAPE = z.object({
+  address: parsed(parseIpv4),
+  datapathId: SERVER.shape.datapathId,
+  locators: parsed(parseCidr),
+  clusterId: z.string().optional(),
+  servers: SERVERS,
+});
+
+/** What SERVERS reads. */
+export function shownServers(servers: readonly KnownServer[]): object[] {
+  return servers.map((server) => ({ ...server, address: formatIpv4(server.address) }));
+}
 
 /** Undefined where this host is in no cluster. Throws `internal` where the folder is not as it was written. */
 export function readCluster(folder: string): ClusterFacts | undefined {
-  if (!existsSync(folder)) return undefined;
+  // It is replaced in two steps; what the end of the process came between is there under another name.
+  const whole = [folder, freshOf(folder), oldOf(folder)].find(existsSync);
+  if (whole === undefined) return undefined;
+  if (whole !== folder) renameSync(whole, folder);
   const text = (name: string) => readFileSync(join(folder, name), 'utf8');
   try {
-    const { address, locators, servers } = SHAPE.parse(JSON.parse(text(FILE.facts)));
+    const { address, datapathId, locators, clusterId, servers } = SHAPE.parse(JSON.parse(text(FILE.facts)));
     return {
-      address: parseIpv4(address),
-      locatorRange: parseCidr(locators),
-      servers: servers.map(parseIpv4),
+      address,
+      datapathId,
+      locatorRange: locators,
+      clusterId,
+      servers,
       authority: {
         certificate: text(FILE.authority),
         key: existsSync(join(folder, FILE.authorityKey)) ? text(FILE.authorityKey) : undefined,
@@ -53,31 +89,51 @@ export function readCluster(folder: string): ClusterFacts | undefined {
   }
 }
 
-/** Replaces the folder in one step. */
+/** Replaces the folder: whoever reads it finds it as it was, or as it is to be. */
 export function writeCluster(folder: string, facts: ClusterFacts): void {
-  const fresh = `${folder}.new`;
-  rmSync(fresh, { recursive: true, force: true });
-  mkdirSync(fresh, { recursive: true, mode: 0o700 });
-  const write = (name: string, text: string) => writeFileSync(join(fresh, name), text, { mode: 0o600, flush: true });
-  const { address, locatorRange, servers, authority, identity } = facts;
-  const shown = {
-    address: formatIpv4(address),
-    locators: formatCidr(locatorRange),
-    servers: servers.map(formatIpv4),
-  };
-  write(FILE.facts, `${JSON.stringify(shown, null, 2)}\n`);
+  const fresh = freshOf(folder);
+  // Not under its last name before it is whole.
+  const draft = `${fresh}.draft`;
+  rmSync(draft, { recursive: true, force: true });
+  mkdirSync(draft, { recursive: true, mode: 0o700 });
+  const write = (name: string, text: string) => writeFileSync(join(draft, name), text, { mode: 0o600, flush: true });
+  const { authority, identity } = facts;
+  write(FILE.facts, factsText(facts));
   write(FILE.authority, authority.certificate);
   if (authority.key !== undefined) write(FILE.authorityKey, authority.key);
   write(FILE.certificate, identity.certificate);
   write(FILE.key, identity.key);
-  const old = join(dirname(folder), '.cluster.old');
+  rmSync(fresh, { recursive: true, force: true });
+  renameSync(draft, fresh);
+  const old = oldOf(folder);
   rmSync(old, { recursive: true, force: true });
   if (existsSync(folder)) renameSync(folder, old);
   renameSync(fresh, folder);
   rmSync(old, { recursive: true, force: true });
 }
 
+/** Replaces what is no secret: which servers there are. */
+export function writeFacts(folder: string, facts: ClusterFacts): void {
+  const path = join(folder, FILE.facts);
+  writeFileSync(`${path}.new`, factsText(facts), { mode: 0o600, flush: true });
+  renameSync(`${path}.new`, path);
+}
+
+function factsText({ address, datapathId, locatorRange, clusterId, servers }: ClusterFacts): string {
+  const shown = { datapathId, clusterId, servers: shownServers(servers) };
+  const text = { address: formatIpv4(address), locators: formatCidr(locatorRange), ...shown };
+  return `${JSON.stringify(text, null, 2)}\n`;
+}
+
+function freshOf(folder: string): string {
+  return join(dirname(folder), '.cluster.new');
+}
+
+function oldOf(folder: string): string {
+  return join(dirname(folder), '.cluster.old');
+}
+
 /** This host is in no cluster any more. */
 export function removeCluster(folder: string): void {
-  rmSync(folder, { recursive: true, force: true });
+  for (const each of [folder, freshOf(folder), oldOf(folder)]) rmSync(each, { recursive: true, force: true });
 }

@@ -1,6 +1,6 @@
 // The one door of a server for other hosts: TLS with certificates of the cluster's own authority. The protocol is chosen in
 // the handshake (ALPN): "ovsdb" is the directory, for hosts whose certificate stands in their Host row at this moment;
-// "http/1.1" is the way in for newcomers, who have none. OVS's own TLS knows neither names nor revocation, hence this one.
+// MEMBER_PROTOCOL leads from one server's database to another's; "http/1.1" is the way in for newcomers, who have none. OVS's own TLS knows neither names nor revocation, hence this one.
 
 import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from 'node:http';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
@@ -19,6 +19,8 @@ import { OvsdbRelay } from './ovsdb-relay';
 export const FRONT_PORT = 7470;
 export const OVSDB_PROTOCOL = 'ovsdb';
 export const HTTP_PROTOCOL = 'http/1.1';
+/** Raft, between the databases of servers. */
+export const MEMBER_PROTOCOL = 'daolinet-member';
 const HANDSHAKE_MS = 10_000;
 /** Of all hosts together: the cluster's size, and some that are being tried again. */
 const MAX_CONNECTIONS = 8192;
@@ -34,8 +36,8 @@ export interface FrontOptions {
   readonly locatorRange: Cidr;
   /** What hosts ask besides the directory. */
   readonly app: RequestListener;
-  /** A host came in to the directory with this certificate of its own. */
-  readonly onCertificateUsed: (host: HostRow, fingerprint: string) => void;
+  /** The database of a server with this certificate, if it is one, wants to reach this host's. */
+  readonly acceptMember: (socket: TLSSocket, fingerprint: string | undefined) => void;
   readonly logger: Logger;
   readonly clock: Clock;
 }
@@ -57,14 +59,13 @@ export class Front {
     this.http = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, app);
     this.server = createServer({
       ca: authority,
-      // With the authority's own, so that a newcomer can hold it against the fingerprint in its token.
-      cert: identity.certificate + authority,
+      cert: identity.certificate,
       key: identity.key,
       minVersion: 'TLSv1.3',
       requestCert: true,
       rejectUnauthorized: false, // decided below, by protocol
       handshakeTimeout: HANDSHAKE_MS,
-      ALPNProtocols: [OVSDB_PROTOCOL, HTTP_PROTOCOL],
+      ALPNProtocols: [OVSDB_PROTOCOL, HTTP_PROTOCOL, MEMBER_PROTOCOL],
     });
     this.server.maxConnections = MAX_CONNECTIONS;
     this.server.on('secureConnection', (socket) => this.accept(socket));
@@ -97,12 +98,13 @@ export class Front {
     socket.on('error', () => socket.destroy());
     if (socket.alpnProtocol === HTTP_PROTOCOL) this.http.emit('connection', socket);
     else if (socket.alpnProtocol === OVSDB_PROTOCOL) this.relay(socket);
+    else if (socket.alpnProtocol === MEMBER_PROTOCOL) this.options.acceptMember(socket, certificateOf(socket));
     else socket.destroy();
   }
 
   private relay(socket: TLSSocket): void {
     const { store, socketPath, locatorRange } = this.options;
-    const fingerprint = socket.authorized ? fingerprintOf(socket.getPeerCertificate().raw) : undefined;
+    const fingerprint = certificateOf(socket);
     const host = fingerprint === undefined ? undefined : this.hostOf(fingerprint);
     if (host === undefined || fingerprint === undefined) {
       const reason = socket.authorized ? 'its certificate is no host’s (any more)' : String(socket.authorizationError);
@@ -110,10 +112,11 @@ export class Front {
       socket.destroy();
       return;
     }
-    this.options.onCertificateUsed(host, fingerprint);
     const inspect = (operations: readonly unknown[]) => {
       const row = store.view.host(host.name);
       if (row === undefined) return 'this host was removed from the cluster';
+      // Its own database is one of those that decide; it comes here while that is away.
+      if (row.isServer) return undefined;
       return inspectTransaction(operations, { view: store.view, host: row, locatorRange });
     };
     const relay: OvsdbRelay = new OvsdbRelay(socket, {
@@ -139,4 +142,9 @@ export class Front {
       if (this.hostOf(fingerprint) === undefined) relay.close();
     }
   }
+}
+
+/** Fingerprint of the certificate that the other side has shown, if the authority has signed it. */
+export function certificateOf(socket: TLSSocket): string | undefined {
+  return socket.authorized ? fingerprintOf(socket.getPeerCertificate().raw) : undefined;
 }

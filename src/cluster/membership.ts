@@ -6,12 +6,16 @@ import { DaoliError } from '../base/errors';
 import { nextLocatorBlock } from '../directory/allocation';
 import { removeAddress } from '../directory/endpoint-operations';
 import { insertHost } from '../directory/operations';
+import type { HostRow } from '../directory/rows';
 import type { Ops, PlanContext } from '../directory/store';
 import { insert, isRow, remove, update, wait } from '../ovsdb/operations';
 import { hashSecret } from './token';
 
 /** How long a token lets a host in. */
 export const TOKEN_LIFE_MS = 24 * 60 * 60 * 1000;
+/** One server can be lost of three, two of five; of two, none: they are more than one only from the third host on. */
+const SERVERS_BY_ITSELF = 3;
+const MAX_SERVERS = 5;
 /** What the clocks of two hosts may differ: certificates carry dates. */
 const MAX_CLOCK_DIFFERENCE_MS = 5 * 60 * 1000;
 
@@ -76,12 +80,23 @@ export function planJoin(context: PlanContext, newcomer: Newcomer, fingerprint: 
   const block = nextLocatorBlock(view, locatorRange);
   if (block === undefined) throw new DaoliError('exhausted', 'every locator block of the cluster is taken');
   const { name, address, routerMac, datapathId } = newcomer;
+  const clients = [...view.hosts()].filter((host) => !host.isServer);
+  const missing = missingServers(view);
+  const isServer = missing > clients.length;
   return [
+    ...clients.slice(0, missing).map((host) => update('Host', isRow(host.uuid), { is_server: true })),
     // Two hosts with one token: the second one finds it gone.
     wait('JoinToken', [['hash', '==', hashSecret(newcomer.secret)]], [{ expires: token?.expires }]),
     ...(token === undefined ? [] : [remove('JoinToken', isRow(token.uuid))]),
-    ...insertHost({ name, address, routerMac, datapathId, block, certificates: [fingerprint] }),
+    ...insertHost({ name, address, routerMac, datapathId, block, certificates: [fingerprint], isServer }),
   ];
+}
+
+/** How many hosts become servers with the next one that joins. */
+function missingServers(view: PlanContext['view']): number {
+  const hosts = [...view.hosts()];
+  const wanted = hosts.length + 1 < SERVERS_BY_ITSELF ? 1 : SERVERS_BY_ITSELF;
+  return Math.max(0, wanted - hosts.filter((host) => host.isServer).length);
 }
 
 /** This very host becomes the first of a cluster. */
@@ -97,25 +112,53 @@ export function planFirst(context: PlanContext, address: Ipv4, fingerprint: stri
  * in with it.
  */
 export function planCertificates({ view }: PlanContext, name: string, fingerprints: readonly string[]): Ops {
-  const host = view.host(name);
-  if (host === undefined) throw new DaoliError('not-found', `there is no host ${name}`, name);
+  const host = existingHost(view, name);
   const isSame =
     host.certificates.length === fingerprints.length && fingerprints.every((each) => host.certificates.includes(each));
   return isSame ? [] : [update('Host', isRow(host.uuid), { certificates: fingerprints })];
 }
 
+/** A client is to serve the directory, too; it does so as soon as it hears of it. Throws `not-found` and `conflict`. */
+export function planPromotion({ view }: PlanContext, name: string): Ops {
+  const host = existingHost(view, name);
+  const servers = [...view.hosts()].filter((each) => each.isServer);
+  if (host.isServer) return [];
+  if (servers.length >= MAX_SERVERS) {
+    const names = servers.map((each) => each.name).sort();
+    const message = `${names.join(', ')} serve the directory already: each more makes every write slower`;
+    throw new DaoliError('conflict', message, name);
+  }
+  return [update('Host', isRow(host.uuid), { is_server: true })];
+}
+
+/** A server is a client from now on. Throws `not-found`, and `conflict` for this very host, and for one that is none. */
+export function planDemotion({ view, host: self }: PlanContext, name: string): Ops {
+  const host = existingHost(view, name);
+  if (name === self) {
+    const others = [...view.hosts()].filter((each) => each.isServer && each.name !== self).map((each) => each.name);
+    const remedy = others.length === 0 ? 'promote another first' : `do it on ${others.sort().join(' or ')}`;
+    throw new DaoliError('conflict', `host ${name} cannot do that to itself: ${remedy}`, name);
+  }
+  if (!host.isServer) throw new DaoliError('conflict', `host ${name} is no server`, name);
+  return [update('Host', isRow(host.uuid), { is_server: false })];
+}
+
+/** Throws `not-found`, naming those that are there. */
+export function existingHost(view: PlanContext['view'], name: string): HostRow {
+  const host = view.host(name);
+  if (host !== undefined) return host;
+  const known = [...view.hosts()].map((row) => row.name).sort();
+  throw new DaoliError('not-found', `there is no host ${name}; there are ${known.join(', ')}`, name);
+}
+
 /**
  * Puts a host out, with its endpoints, their addresses, and its share in networks. Those that no other host has go. Throws
- * `not-found`, and `conflict` for a server.
+ * `not-found`, and `conflict` for this very host.
  */
 export function planRemoval({ view, host: self }: PlanContext, name: string): Ops {
-  const host = view.host(name);
-  if (host === undefined) {
-    const known = [...view.hosts()].map((row) => row.name).sort();
-    throw new DaoliError('not-found', `there is no host ${name}; there are ${known.join(', ')}`, name);
-  }
-  if (name === self || host.isServer) {
-    throw new DaoliError('conflict', `host ${name} serves the directory to the others and cannot be removed`, name);
+  const host = existingHost(view, name);
+  if (name === self) {
+    throw new DaoliError('conflict', `host ${name} cannot be removed by itself: do it on another server`, name);
   }
   const ops: Ops[] = [];
   const context = { view, host: name } as PlanContext;

@@ -1,15 +1,16 @@
-// What hosts ask a server besides the directory: a newcomer to be let in, a member for its next certificate. And the asking
-// side of both.
+// What hosts ask a server besides the directory: a newcomer to be let in, a host for its next certificate, or for what it takes
+// to be a server itself. And the asking side of it.
 
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { request as httpRequest } from 'node:http';
 import { connect, type TLSSocket } from 'node:tls';
 import { z } from 'zod';
-import { parseCidr, parseIpv4, parseMac, type Cidr, type Ipv4 } from '../base/addresses';
+import { formatIpv4, parseCidr, parseIpv4, parseMac, type Cidr, type Ipv4 } from '../base/addresses';
 import { parsed, parserOf } from '../base/body-schema';
 import { DaoliError, messageOf, type ErrorCode } from '../base/errors';
-import { fingerprintOf, isSignedBy, type Identity } from '../pki/authority';
-import { FRONT_PORT, HTTP_PROTOCOL } from './front';
+import { fingerprintOf, type Identity } from '../pki/authority';
+import { SERVERS, type ClusterFacts, type KnownServer } from './files';
+import { certificateOf, FRONT_PORT, HTTP_PROTOCOL } from './front';
 import type { Newcomer } from './membership';
 import type { Token } from './token';
 
@@ -33,19 +34,31 @@ const JOIN = z.object({
 /** What a newcomer says, with the request for its certificate. */
 export type JoinRequest = Newcomer & { readonly request: string };
 
+/** What it takes to be a server. */
+export interface ServerSecrets {
+  /** The authority's, as PEM. */
+  readonly authorityKey: string;
+  /** Raft's name of the servers' database. */
+  readonly clusterId: string;
+}
+
 /** What it is told: all that it needs to be one of the cluster. */
 export interface JoinAnswer {
   readonly certificate: string;
   readonly authority: string;
   readonly locatorRange: Cidr;
-  readonly servers: readonly Ipv4[];
+  readonly servers: readonly KnownServer[];
+  /** Where it is to be a server. */
+  readonly secrets: ServerSecrets | undefined;
 }
 
+const SECRETS = z.object({ authorityKey: text, clusterId: z.uuid() });
 const ANSWER = z.object({
   certificate: text,
   authority: text,
   locators: parsed(parseCidr),
-  servers: z.array(parsed(parseIpv4)).min(1),
+  servers: SERVERS,
+  secrets: SECRETS.optional(),
 });
 const RENEWED = z.object({ certificate: text });
 const parseRenew = parserOf(z.object({ request: text }));
@@ -53,11 +66,15 @@ const parseJoin: (body: unknown) => JoinRequest = parserOf(JOIN);
 
 const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = { invalid: 400, 'not-found': 404, conflict: 409 };
 
-/** What a server does about each. */
+/** What a server does about each. `fingerprint` is of the certificate that the host came in with. */
 export interface FrontDesk {
   letIn(request: JoinRequest): Promise<object>;
-  /** `fingerprint` is of the certificate that the host came in with. */
+  /** The host's next certificate, beside the one that it has. */
   renew(fingerprint: string, request: string): Promise<object>;
+  /** The one that the host came in with, alone. */
+  settle(fingerprint: string): Promise<object>;
+  /** For a host that is to be a server. */
+  secrets(fingerprint: string): Promise<ServerSecrets>;
 }
 
 /** The Express application behind a server's front. */
@@ -68,12 +85,15 @@ export function frontDeskApp(desk: FrontDesk): Express {
   app.post('/v1/join', async (request, response) => {
     response.json(await desk.letIn(parseJoin(request.body)));
   });
-  app.post('/v1/renew', async (request, response) => {
-    const socket = request.socket as TLSSocket;
-    if (!socket.authorized) throw new DaoliError('invalid', 'a host renews the certificate that it comes in with');
-    const fingerprint = fingerprintOf(socket.getPeerCertificate().raw);
-    response.json(await desk.renew(fingerprint, parseRenew(request.body).request));
-  });
+  const forHosts = (path: string, answer: (fingerprint: string, body: unknown) => Promise<object>) =>
+    app.post(path, async (request, response) => {
+      const fingerprint = certificateOf(request.socket as TLSSocket);
+      if (fingerprint === undefined) throw new DaoliError('invalid', 'hosts ask that, with their certificate');
+      response.json(await answer(fingerprint, request.body));
+    });
+  forHosts('/v1/renew', (fingerprint, body) => desk.renew(fingerprint, parseRenew(body).request));
+  forHosts('/v1/settle', (fingerprint) => desk.settle(fingerprint));
+  forHosts('/v1/secrets', (fingerprint) => desk.secrets(fingerprint));
   app.use((request: Request, response: Response) => {
     response.status(404).json({ message: `there is no ${request.method} ${request.path}`, code: 'not-found' });
   });
@@ -85,40 +105,54 @@ export function frontDeskApp(desk: FrontDesk): Express {
 }
 
 /**
- * Asks the server that the token names, once it has proved to be of the cluster that the token is of. `ask` is given this
- * host's address on the way there. Throws what the server says, `unavailable` where none answers, and `conflict` where
- * somebody else does.
+ * Asks the server that the token names, once it has proved to be the one that made it. `ask` is given this host's address on
+ * the way there. Throws what the server says, `unavailable` where none answers, and `conflict` where somebody else does.
  */
 export async function askToJoin(token: Token, ask: (ownAddress: Ipv4) => object): Promise<JoinAnswer> {
-  const socket = await connectTo(token);
+  const socket = await connectTo(token.server, [token.certificate]);
   try {
     const own = parseIpv4((socket.localAddress ?? '').replace(/^::ffff:/, ''));
     const answer = ANSWER.parse(await post(socket, '/v1/join', ask(own)));
-    const { certificate, authority, locators: locatorRange, servers } = answer;
-    return { certificate, authority, locatorRange, servers };
+    const { certificate, authority, locators: locatorRange, servers, secrets } = answer;
+    return { certificate, authority, locatorRange, servers, secrets };
   } finally {
     socket.destroy();
   }
 }
 
-/** Asks a server for this host's next certificate. Throws as `askToJoin`. */
-export async function askToRenew(
-  server: Pick<Token, 'server' | 'authority'>,
-  identity: Identity,
-  request: string,
-): Promise<string> {
-  const socket = await connectTo(server, identity);
-  try {
-    return RENEWED.parse(await post(socket, '/v1/renew', { request })).certificate;
-  } finally {
-    socket.destroy();
-  }
+/** A host that asks the servers, with what it knows of them. */
+type Asking = Pick<ClusterFacts, 'servers' | 'identity' | 'datapathId'>;
+
+/** Asks a server for this host's next certificate. Throws what it says, and `unavailable` where none answers. */
+export async function askToRenew(asking: Asking, request: string): Promise<string> {
+  return RENEWED.parse(await askServers(asking, '/v1/renew', { request })).certificate;
 }
 
-function connectTo(
-  { server, authority }: Pick<Token, 'server' | 'authority'>,
-  identity?: Identity,
-): Promise<TLSSocket> {
+/** Tells a server that this host has come with its next certificate. Throws as `askToRenew`. */
+export async function askToSettle(asking: Asking): Promise<void> {
+  await askServers(asking, '/v1/settle', {});
+}
+
+/** Asks a server for what it takes to be one. Throws as `askToRenew`. */
+export async function askForSecrets(asking: Asking): Promise<ServerSecrets> {
+  return SECRETS.parse(await askServers(asking, '/v1/secrets', {}));
+}
+
+/** The first of the other servers that answers. */
+async function askServers({ servers, identity, datapathId }: Asking, path: string, body: object): Promise<unknown> {
+  let problem: unknown = new DaoliError('unavailable', 'there is no other server in the cluster');
+  for (const server of servers.filter((each) => each.datapathId !== datapathId)) {
+    const socket = await connectTo(formatIpv4(server.address), server.certificates, identity).catch(
+      (error: unknown) => void (problem = error),
+    );
+    if (socket === undefined) continue;
+    return post(socket, path, body).finally(() => socket.destroy());
+  }
+  throw problem;
+}
+
+/** `certificates` are the fingerprints that the server may show. */
+function connectTo(server: string, certificates: readonly string[], identity?: Identity): Promise<TLSSocket> {
   const where = `${server}:${FRONT_PORT}`;
   return new Promise((resolve, reject) => {
     const unavailable = (why: string) => {
@@ -138,20 +172,12 @@ function connectTo(
     socket.setTimeout(ANSWER_MS, () => unavailable('no answer in time'));
     socket.once('error', (error) => unavailable(messageOf(error)));
     socket.once('secureConnect', () => {
-      if (isOfCluster(socket, authority)) return resolve(socket);
-      const message = `${where} is not the cluster that the token is of: somebody else answers there`;
+      if (certificates.includes(fingerprintOf(socket.getPeerCertificate().raw))) return resolve(socket);
+      const message = `${where} is not the server that is meant: somebody else answers there, or its certificate is another by now`;
       reject(new DaoliError('conflict', message, server));
       socket.destroy();
     });
   });
-}
-
-/** The server shows its certificate, and the authority's behind it. */
-function isOfCluster(socket: TLSSocket, authority: string): boolean {
-  const own = socket.getPeerX509Certificate();
-  const issuer = own?.issuerCertificate;
-  if (own === undefined || issuer === undefined) return false;
-  return fingerprintOf(issuer.raw) === authority && isSignedBy(own.raw, issuer.raw);
 }
 
 function post(socket: TLSSocket, path: string, body: object): Promise<unknown> {

@@ -8,13 +8,17 @@ import { DaoliError } from '../base/errors';
 export interface Token {
   /** A server of the cluster: "192.0.2.1". */
   readonly server: string;
-  /** Fingerprint of the authority's certificate. */
-  readonly authority: string;
+  /** Fingerprint of that server's certificate: a server that was put out has seen the authority's key. */
+  readonly certificate: string;
   readonly secret: string;
 }
 
 const PREFIX = 'daolinet-';
-const SHAPE = z.object({ server: z.ipv4(), authority: z.string().regex(/^[0-9a-f]{64}$/), secret: z.string().min(16) });
+const SHAPE = z.object({
+  server: z.ipv4(),
+  certificate: z.string().regex(/^[0-9a-f]{64}$/),
+  secret: z.string().min(16),
+});
 
 export function newSecret(): string {
   return randomBytes(18).toString('base64url');

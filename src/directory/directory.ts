@@ -114,6 +114,11 @@ export class Directory implements DirectoryStore {
     this.client.stop();
   }
 
+  /** The database is elsewhere from now on; see OvsdbClient.setRemotes. */
+  setRemotes(remotes: readonly string[]): void {
+    this.client.setRemotes(remotes);
+  }
+
   /** What was last known of the database: empty before the first connection, and it stays while the connection is away. */
   get view(): DirectoryView {
     return this.tables;
@@ -140,7 +145,6 @@ export class Directory implements DirectoryStore {
     return () => void this.changeListeners.delete(listener);
   }
 
-  /** Calls back when the connection comes (with all that was missed already in the view) or goes. */
   onConnected(listener: (isConnected: boolean) => void): () => void {
     this.connectionListeners.add(listener);
     return () => void this.connectionListeners.delete(listener);

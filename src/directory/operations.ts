@@ -28,6 +28,8 @@ export interface NewHost {
   /** Undefined outside of a cluster. */
   readonly address: Ipv4 | undefined;
   readonly certificates?: readonly string[];
+  /** Default false. */
+  readonly isServer?: boolean;
   readonly block: Cidr;
 }
 
@@ -41,6 +43,7 @@ export function insertHost(host: NewHost): Ops {
       datapath_id: host.datapathId,
       address: host.address === undefined ? undefined : formatIpv4(host.address),
       certificates: host.certificates ?? [],
+      is_server: host.isServer ?? false,
       locator_blocks: [named('block')],
     }),
   ];

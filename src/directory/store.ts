@@ -63,4 +63,6 @@ export interface DirectoryStore {
   commit(ops: Ops): Promise<void>;
   /** Calls back with the changes of each transaction, after the view has them. Returns what ends it. */
   onChange(listener: (changes: readonly DirectoryChange[]) => void): () => void;
+  /** Calls back when the database comes (with all that was missed already in the view) or goes. Returns what ends it. */
+  onConnected(listener: (isConnected: boolean) => void): () => void;
 }

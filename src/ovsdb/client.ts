@@ -25,7 +25,7 @@ export type ClientState =
   | SessionState; // 'monitoring' is ready
 
 export interface ClientOptions {
-  /** `unix:/path`, `tcp:host:port`, `ssl:host:port`; tried in an order shuffled once. */
+  /** `unix:/path`, `tcp:host:port`, `ssl:host:port`; tried in an order shuffled once, unix sockets first. */
   readonly remotes: readonly string[];
   readonly database: string;
   /** Only the leader of a cluster will do: writes go the short way. Default false. */
@@ -73,7 +73,7 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
   private readonly clock: Clock;
   private readonly random: Random;
   private readonly backoff: BackoffOptions;
-  private readonly rotation: RemoteRotation;
+  private rotation: RemoteRotation;
   private readonly locks: Locks;
   private readonly monitors = new Set<Monitor>();
   private readonly schemas = new SchemaParser();
@@ -91,9 +91,7 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
     this.clock = options.clock ?? systemClock;
     this.random = options.random ?? Math.random;
     this.backoff = options.backoff ?? DEFAULT_BACKOFF;
-    const kinds = options.remotes.map((remote) => parseRemote(remote).kind);
-    if (kinds.includes('ssl') && options.tls === undefined) throw new InvalidValue('an ssl: remote needs TLS options');
-    this.rotation = new RemoteRotation(options.remotes, this.backoff, this.random);
+    this.rotation = this.rotationOf(options.remotes);
     this.locks = new Locks({
       onLocked: (name) => this.tell('locked', name),
       onLost: (name) => this.tell('lockLost', name),
@@ -128,6 +126,20 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
     const waiters = this.readyWaiters;
     this.readyWaiters = [];
     for (const { reject } of waiters) reject(new NotConnected('the client was stopped'));
+  }
+
+  /**
+   * Other remotes from now on. A connection to one that is among them stays; any other ends, and the new ones are tried at
+   * once. Throws as the constructor.
+   */
+  setRemotes(remotes: readonly string[]): void {
+    this.rotation = this.rotationOf(remotes);
+    if (this.live !== undefined && !remotes.includes(this.live.remote)) {
+      this.live.connection.close(new ConnectionLost('another remote is to be used'));
+    } else if (this.currentState === 'backoff') {
+      this.cancelRetry();
+      this.tryNext();
+    }
   }
 
   /** Resolves when the client is ready, with the schema. Rejects only when it is stopped. */
@@ -218,6 +230,14 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
 
   private tell<K extends keyof ClientEvents>(event: K, ...args: ClientEvents[K]): void {
     this.guard(() => (this.emit as (event: K, ...args: ClientEvents[K]) => boolean).call(this, event, ...args));
+  }
+
+  private rotationOf(remotes: readonly string[]): RemoteRotation {
+    const kinds = remotes.map((remote) => parseRemote(remote).kind);
+    if (kinds.includes('ssl') && this.options.tls === undefined) {
+      throw new InvalidValue('an ssl: remote needs TLS options');
+    }
+    return new RemoteRotation(remotes, this.backoff, this.random);
   }
 
   private enter(state: ClientState): void {

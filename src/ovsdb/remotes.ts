@@ -28,8 +28,9 @@ export interface BackoffOptions {
 }
 
 /**
- * The order of trying: each remote once without delay, in an order shuffled once, then the whole round again after a
- * delay that doubles from round to round, between half and all of it by chance.
+ * The order of trying: each remote once without delay, in an order shuffled once, unix sockets first, since they are this
+ * machine's own; then the whole round again after a delay that doubles from round to round, between half and all of it by
+ * chance.
  */
 export class RemoteRotation {
   private readonly order: string[];
@@ -43,7 +44,14 @@ export class RemoteRotation {
     private readonly random: Random,
   ) {
     if (remotes.length === 0) throw new InvalidValue('no remote is given');
-    this.order = shuffle(remotes, random);
+    const isLocal = (remote: string) => remote.startsWith('unix:');
+    this.order = [
+      ...remotes.filter(isLocal),
+      ...shuffle(
+        remotes.filter((remote) => !isLocal(remote)),
+        random,
+      ),
+    ];
     this.triesLeft = remotes.length;
   }
 

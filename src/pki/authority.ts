@@ -85,11 +85,6 @@ export function fingerprintOf(certificate: string | Buffer): string {
   return createHash('sha256').update(der).digest('hex');
 }
 
-/** Whether the second certificate signed the first; PEM or DER. Says nothing of dates. */
-export function isSignedBy(certificate: string | Buffer, authority: string | Buffer): boolean {
-  return new X509Certificate(certificate).verify(new X509Certificate(authority).publicKey);
-}
-
 /** How much of a certificate's time is left, 0 to 1. */
 export function lifeLeft(certificate: string, now: number): number {
   const { validFrom, validTo } = new X509Certificate(certificate);

@@ -51,6 +51,7 @@ export class MemoryDirectory implements DirectoryStore {
   readonly committed: Ops[] = [];
   private readonly tables: DirectoryTables;
   private readonly transactor: Transactor;
+  private readonly connectionListeners = new Set<(isConnected: boolean) => void>();
   private readonly listeners = new Set<(changes: readonly DirectoryChange[]) => void>();
   private readonly accidents: Accident[] = [];
   private isAway = false;
@@ -101,9 +102,15 @@ export class MemoryDirectory implements DirectoryStore {
     return () => void this.listeners.delete(listener);
   }
 
+  onConnected(listener: (isConnected: boolean) => void): () => void {
+    this.connectionListeners.add(listener);
+    return () => void this.connectionListeners.delete(listener);
+  }
+
   /** Takes the database away, or brings it back. */
   setAway(isAway: boolean): void {
     this.isAway = isAway;
+    for (const listener of [...this.connectionListeners]) listener(!isAway);
     if (isAway) return;
     const waiters = this.waiters;
     this.waiters = [];

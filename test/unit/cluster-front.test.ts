@@ -23,7 +23,7 @@ let store: MemoryDirectory;
 let front: Front;
 let port: number;
 const asked: (JoinRequest | string)[] = [];
-const used: string[] = [];
+const members: (string | undefined)[] = [];
 const warned: string[] = [];
 const sockets: TLSSocket[] = [];
 
@@ -51,6 +51,11 @@ beforeEach(async () => {
   const desk = {
     letIn: (request: JoinRequest) => (asked.push(request), Promise.resolve({ ok: true })),
     renew: (fingerprint: string) => (asked.push(fingerprint), Promise.resolve({ certificate: 'next' })),
+    settle: (fingerprint: string) => (asked.push(`settle ${fingerprint}`), Promise.resolve({})),
+    secrets: (fingerprint: string) => (
+      asked.push(`secrets ${fingerprint}`),
+      Promise.resolve({ authorityKey: 'key', clusterId: 'id' })
+    ),
   };
   front = new Front({
     address: LOOPBACK,
@@ -61,13 +66,16 @@ beforeEach(async () => {
     socketPath,
     locatorRange: parseCidr('100.64.0.0/10'),
     app: frontDeskApp(desk),
-    onCertificateUsed: (host, fingerprint) => void used.push(`${host.name} ${fingerprint}`),
+    acceptMember: (socket, fingerprint) => {
+      members.push(fingerprint);
+      socket.destroy();
+    },
     logger: { ...silentLogger, warn: (message) => void warned.push(message) },
     clock: systemClock,
   });
   await front.start();
   asked.length = 0;
-  used.length = 0;
+  members.length = 0;
   warned.length = 0;
 });
 
@@ -114,7 +122,6 @@ describe('to the directory', () => {
     const host = await identity('h2');
     await certify('h2', host.certificate);
     expect(await say(open('ovsdb', host), LIST)).toContain('DaoliNet');
-    expect(used).toEqual([`h2 ${fingerprintOf(host.certificate)}`]);
   });
 
   test('nobody else does: without one, with one of the authority that is no row’s, of another authority', async () => {
@@ -152,6 +159,15 @@ describe('to the directory', () => {
   });
 });
 
+describe('between databases', () => {
+  test('whoever comes is handed on with the certificate that it has shown, if it is of the authority', async () => {
+    const host = await identity('h2');
+    const strange = await identity('h2', await createAuthority(Date.now()));
+    for (const who of [host, strange, undefined]) expect(await say(open('daolinet-member', who), 'x')).toBe('closed');
+    expect(members).toEqual([fingerprintOf(host.certificate), undefined, undefined]);
+  });
+});
+
 describe('to the desk', () => {
   const join = {
     name: 'h3',
@@ -186,7 +202,18 @@ describe('to the desk', () => {
     const body = JSON.stringify({ request: 'pem' });
     expect(await say(open('http/1.1', host), post('/v1/renew', body))).toContain('next');
     expect(asked).toEqual([fingerprintOf(host.certificate)]);
-    expect(await say(open('http/1.1'), post('/v1/renew', body))).toContain('the certificate that it comes in with');
+    expect(await say(open('http/1.1'), post('/v1/renew', body))).toContain('hosts ask that, with their certificate');
+  });
+
+  test('a host that has come with its next certificate, or is to be a server, says so with its certificate', async () => {
+    const host = await identity('h2');
+    await certify('h2', host.certificate);
+    expect(await say(open('http/1.1', host), post('/v1/settle', '{}'))).toContain('200 OK');
+    expect(await say(open('http/1.1', host), post('/v1/secrets', '{}'))).toContain('"authorityKey":"key"');
+    const fingerprint = fingerprintOf(host.certificate);
+    expect(asked).toEqual([`settle ${fingerprint}`, `secrets ${fingerprint}`]);
+    expect(await say(open('http/1.1'), post('/v1/secrets', '{}'))).toContain('400 Bad Request');
+    expect(asked).toHaveLength(2);
   });
 
   test('anything else is not there', async () => {

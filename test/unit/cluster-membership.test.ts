@@ -1,13 +1,15 @@
 // Who comes in, and what is left of who is put out. What stands on disk, and what is typed to join.
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
-import { readCluster, removeCluster, writeCluster, type ClusterFacts } from '../../src/cluster/files';
+import { readCluster, removeCluster, writeCluster, writeFacts, type ClusterFacts } from '../../src/cluster/files';
 import {
   planCertificates,
+  planDemotion,
   planFirst,
   planJoin,
+  planPromotion,
   planRemoval,
   planToken,
   TOKEN_LIFE_MS,
@@ -98,6 +100,46 @@ describe('joining', () => {
   });
 });
 
+describe('servers', () => {
+  const servers = () => [...server.view.hosts()].flatMap(({ name, isServer }) => (isServer ? [name] : [])).sort();
+  const join = async (name: string) => {
+    secret = newSecret();
+    await run((c) => planToken(c, secret));
+    await letIn(newcomer({ name, secret }));
+  };
+
+  test('one of two hosts, three of three, and three of more; a place that is free is taken by the next that joins', async () => {
+    await join('h2');
+    expect(servers()).toEqual(['h1']);
+    await join('h3');
+    expect(servers()).toEqual(['h1', 'h2', 'h3']);
+    await join('h4');
+    expect(servers()).toEqual(['h1', 'h2', 'h3']);
+    await run((c) => planDemotion(c, 'h2'));
+    await run((c) => planRemoval(c, 'h4'));
+    await run((c) => planRemoval(c, 'h2'));
+    expect(servers()).toEqual(['h1', 'h3']);
+    await join('h5');
+    expect(servers()).toEqual(['h1', 'h3', 'h5']);
+  });
+
+  test('more of them by promotion, up to five', async () => {
+    for (const name of ['h2', 'h3', 'h4', 'h5', 'h6']) await join(name);
+    for (const name of ['h4', 'h5', 'h5']) await run((c) => planPromotion(c, name));
+    expect(servers()).toEqual(['h1', 'h2', 'h3', 'h4', 'h5']);
+    await expect(run((c) => planPromotion(c, 'h6'))).rejects.toThrow('h1, h2, h3, h4, h5 serve the directory already');
+    await expect(run((c) => planPromotion(c, 'h9'))).rejects.toThrow('there is no host h9; there are h1, h2');
+  });
+
+  test('not itself, and none that is no server, is made a client', async () => {
+    await join('h2');
+    await expect(run((c) => planDemotion(c, 'h1'))).rejects.toThrow('promote another first');
+    await expect(run((c) => planDemotion(c, 'h2'))).rejects.toThrow('host h2 is no server');
+    await join('h3');
+    await expect(run((c) => planDemotion(c, 'h1'))).rejects.toThrow('do it on h2 or h3');
+  });
+});
+
 test('the next certificate stands beside the one that a host has, and then alone', async () => {
   await letIn(newcomer());
   const [one, two] = ['1'.repeat(64), '2'.repeat(64)];
@@ -150,13 +192,13 @@ describe('putting a host out', () => {
   });
 
   test('not this host, nor one that is not there', async () => {
-    await expect(run((c) => planRemoval(c, 'h1'))).rejects.toThrow('host h1 serves the directory to the others');
+    await expect(run((c) => planRemoval(c, 'h1'))).rejects.toThrow('host h1 cannot be removed by itself');
     await expect(run((c) => planRemoval(c, 'h7'))).rejects.toThrow('there is no host h7; there are h1');
   });
 });
 
 describe('the token that is typed', () => {
-  const token = { server: '192.0.2.1', authority: 'a'.repeat(64), secret: newSecret() };
+  const token = { server: '192.0.2.1', certificate: 'a'.repeat(64), secret: newSecret() };
 
   test('is read as it was written', () => {
     expect(parseToken(formatToken(token))).toEqual(token);
@@ -181,19 +223,42 @@ describe('what stands on disk', () => {
   const facts: ClusterFacts = {
     address: parseIpv4('192.0.2.2'),
     locatorRange: RANGE,
-    servers: [parseIpv4('192.0.2.1')],
+    datapathId: '0000020000000002',
+    clusterId: undefined,
+    servers: [
+      {
+        address: parseIpv4('192.0.2.1'),
+        datapathId: '0000020000000001',
+        certificates: ['a'.repeat(64), 'b'.repeat(64)],
+      },
+    ],
     authority: { certificate: 'ca', key: undefined },
     identity: { certificate: 'own', key: 'secret' },
   };
 
   test('is read as it was written, over an older state too, and is nobody else’s', () => {
     expect(readCluster(path)).toBeUndefined();
-    writeCluster(path, { ...facts, authority: { certificate: 'ca', key: 'ca-key' } });
-    expect(readCluster(path)?.authority.key).toBe('ca-key');
+    const clusterId = 'd7aa5a6a-8b6c-4f6d-8a4e-0d6c5b1f1a11';
+    writeCluster(path, { ...facts, clusterId, authority: { certificate: 'ca', key: 'ca-key' } });
+    expect(readCluster(path)).toMatchObject({ clusterId, authority: { key: 'ca-key' } });
     writeCluster(path, facts);
     expect(readCluster(path)).toEqual(facts);
     expect(statSync(path).mode & 0o777).toBe(0o700);
     for (const name of readdirSync(path)) expect(statSync(join(path, name)).mode & 0o777).toBe(0o600);
+    expect(readdirSync(folder)).toEqual(['cluster']);
+  });
+
+  test('who the servers are can change alone', () => {
+    const servers = [{ ...facts.servers[0]!, certificates: ['c'.repeat(64)] }];
+    writeFacts(path, { ...facts, servers });
+    expect(readCluster(path)).toEqual({ ...facts, servers });
+    expect(readdirSync(path)).toHaveLength(4);
+  });
+
+  test.each(['.cluster.new', '.cluster.old'])('is found where the end of the process left it (%s)', (name) => {
+    writeCluster(path, facts);
+    renameSync(path, join(folder, name));
+    expect(readCluster(path)).toEqual(facts);
     expect(readdirSync(folder)).toEqual(['cluster']);
   });
 

@@ -1,0 +1,234 @@
+// A host as a server of its cluster: its door is open, its database is a member of the servers' Raft, and it has the
+// authority's key. Which hosts are servers stands in their Host rows; a host becomes one, or a client again, when it reads
+// that its own row and what it has differ. What is on disk changes first, so that it can be gone on with after a crash.
+
+import { formatIpv4 } from '../base/addresses';
+import type { Clock } from '../base/clock';
+import { DaoliError, messageOf } from '../base/errors';
+import { KeyedQueue } from '../base/keyed-queue';
+import type { Logger } from '../base/logger';
+import { DIRECTORY_REMOTE } from '../directory/directory';
+import type { DirectoryStore } from '../directory/store';
+import type { DirectoryView } from '../directory/view';
+import { ALONE, type DirectoryServer } from './directory-server';
+import { writeCluster, writeFacts, type ClusterFacts, type KnownServer } from './files';
+import { FRONT_PORT, type Front } from './front';
+import { MemberLinks } from './member-links';
+import { askForSecrets } from './newcomers';
+
+export interface ServerRoleParts {
+  /** Where the facts are kept. */
+  readonly folder: string;
+  readonly facts: ClusterFacts;
+  readonly store: DirectoryStore;
+  readonly server: DirectoryServer;
+  /** Where the members' sockets are. */
+  readonly members: string;
+  /** The door, not open yet. */
+  readonly createFront: (facts: ClusterFacts, links: MemberLinks) => Front;
+  /** Where the directory is to be looked for from now on. */
+  readonly setRemotes: (remotes: readonly string[]) => void;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+const RETRY_MS = 5_000;
+
+/** Where the directory is: on a server in its own database, else behind the servers' doors. */
+export function remotesOf({ servers, datapathId, authority }: ClusterFacts): string[] {
+  const others = servers.filter((server) => server.datapathId !== datapathId);
+  const doors = others.map(({ address }) => `ssl:${formatIpv4(address)}:${FRONT_PORT}`);
+  return authority.key === undefined ? doors : [DIRECTORY_REMOTE, ...doors];
+}
+
+/** Those that the directory has, in an order that does not change. */
+export function knownServers(view: DirectoryView): KnownServer[] {
+  const servers = [...view.hosts()].flatMap(({ address, datapathId, certificates, isServer }): KnownServer[] =>
+    isServer && address !== undefined ? [{ address, datapathId, certificates: certificates.toSorted() }] : [],
+  );
+  return servers.sort((a, b) => (a.datapathId < b.datapathId ? -1 : 1));
+}
+
+export class ServerRole {
+  private currentFacts: ClusterFacts;
+  private links: MemberLinks | undefined;
+  private front: Front | undefined;
+  private isStopped = false;
+  private readonly queue = new KeyedQueue();
+  private readonly cancels = new Map<'door' | 'role', () => void>();
+  private readonly subscriptions: (() => void)[] = [];
+
+  constructor(private readonly parts: ServerRoleParts) {
+    this.currentFacts = parts.facts;
+  }
+
+  /** What this host knows of its cluster at this moment. */
+  get facts(): ClusterFacts {
+    return this.currentFacts;
+  }
+
+  get isServer(): boolean {
+    return this.currentFacts.authority.key !== undefined;
+  }
+
+  /**
+   * Before the directory is looked for: a server's database is a member, and reaches the others. Throws what is in the way;
+   * may be called again.
+   */
+  async prepare(): Promise<void> {
+    if (this.isServer) await this.serve();
+    else await beAlone(this.parts.server);
+  }
+
+  /** From now on, does what the Host rows say. */
+  follow(): void {
+    if (this.subscriptions.length > 0) return;
+    const { store } = this.parts;
+    this.subscriptions.push(
+      store.onChange((changes) => {
+        if (changes.some(({ table }) => table === 'Host')) this.adjust();
+      }),
+      store.onConnected((isConnected) => {
+        if (isConnected) this.adjust();
+      }),
+    );
+    this.adjust();
+  }
+
+  stop(): void {
+    this.isStopped = true;
+    for (const cancel of this.subscriptions) cancel();
+    for (const cancel of this.cancels.values()) cancel();
+    this.closeDoor();
+  }
+
+  /** Replaces what is on disk. */
+  write(facts: ClusterFacts): void {
+    writeCluster(this.parts.folder, facts);
+    this.currentFacts = facts;
+  }
+
+  private adjust(): void {
+    this.noteServers();
+    void this.queue.run('role', () => this.adjustRole()).catch((error: unknown) => this.tryAgain(error));
+  }
+
+  /** Another try, as long as the row says so. */
+  private tryAgain(error: unknown): void {
+    if (this.isStopped) return;
+    this.parts.logger.error('this host cannot change its part in the cluster yet', { error: messageOf(error) });
+    this.later('role', () => this.adjust());
+  }
+
+  /** Who the servers are, for the next start: then they must be known before the directory is. */
+  private noteServers(): void {
+    const { store, folder, setRemotes } = this.parts;
+    const servers = knownServers(store.view);
+    const { facts } = this;
+    // Nobody else's word makes this host forget how to come in.
+    if (servers.length === 0 || JSON.stringify(servers) === JSON.stringify(facts.servers)) return;
+    this.currentFacts = { ...facts, servers };
+    writeFacts(folder, this.currentFacts);
+    this.links?.setMembers(servers);
+    setRemotes(remotesOf(this.currentFacts));
+  }
+
+  private async adjustRole(): Promise<void> {
+    const { store } = this.parts;
+    const row = store.view.host(store.host);
+    // What it last knew may be over; it is asked again when it is back.
+    if (row === undefined || !store.connected || this.isStopped || row.isServer === this.isServer) return;
+    if (row.isServer) await this.becomeServer();
+    else await this.becomeClient();
+  }
+
+  private async becomeServer(): Promise<void> {
+    const { logger } = this.parts;
+    const { facts } = this;
+    const { authorityKey, clusterId } = await askForSecrets(facts);
+    this.write({ ...facts, clusterId, authority: { ...facts.authority, key: authorityKey } });
+    await this.serve();
+    // The door of another would do as well, so it has to be told to leave that.
+    this.parts.setRemotes([DIRECTORY_REMOTE]);
+    this.parts.setRemotes(remotesOf(this.facts));
+    logger.info('this host serves the directory now');
+  }
+
+  private async becomeClient(): Promise<void> {
+    const { logger, server, setRemotes } = this.parts;
+    const { facts } = this;
+    this.write({ ...facts, clusterId: undefined, authority: { ...facts.authority, key: undefined } });
+    setRemotes(remotesOf(this.facts));
+    this.closeDoor();
+    await server.clear();
+    logger.info('this host serves the directory no more');
+  }
+
+  /** The others first: without them the database may not come up. */
+  private async serve(): Promise<void> {
+    const { members: folder, logger } = this.parts;
+    const { datapathId: own, identity, authority, servers } = this.facts;
+    if (this.links === undefined) {
+      this.links = new MemberLinks({ folder, own, identity, authority: authority.certificate, logger });
+      this.links.setMembers(servers);
+      void this.openDoor(this.links);
+    }
+    await this.ensureMember();
+  }
+
+  private async ensureMember(): Promise<void> {
+    const { server } = this.parts;
+    const { clusterId, datapathId, servers } = this.facts;
+    await server.whenUp();
+    const present = await server.clusterId();
+    if (clusterId !== undefined && present === clusterId) return;
+    if (clusterId !== undefined) {
+      const others = servers.map((each) => each.datapathId).filter((each) => each !== datapathId);
+      if (others.length === 0) {
+        const message = 'the database of the cluster is gone from this host, and no other host serves it';
+        throw new DaoliError('internal', message, clusterId);
+      }
+      if (present !== ALONE) await server.clear();
+      return server.join(clusterId, datapathId, others);
+    }
+    if (present === ALONE) await server.create(datapathId);
+    this.write({ ...this.facts, clusterId: await server.clusterId() });
+  }
+
+  /** Again and again until it is open: the address may come late, or another program have the port. */
+  private async openDoor(links: MemberLinks): Promise<void> {
+    if (this.isStopped || this.links !== links) return;
+    const front = this.parts.createFront(this.facts, links);
+    try {
+      await front.start();
+      if (this.links === links) this.front = front;
+      else front.stop();
+    } catch (error) {
+      front.stop();
+      const address = `${formatIpv4(this.facts.address)}:${FRONT_PORT}`;
+      this.parts.logger.error('other hosts cannot come in yet', { address, error: messageOf(error) });
+      this.later('door', () => void this.openDoor(links));
+    }
+  }
+
+  private closeDoor(): void {
+    this.links?.stop();
+    this.links = undefined;
+    this.front?.stop();
+    this.front = undefined;
+  }
+
+  private later(what: 'door' | 'role', again: () => void): void {
+    this.cancels.get(what)?.();
+    this.cancels.set(what, this.parts.clock.after(RETRY_MS, again));
+  }
+}
+
+/** What is left of a cluster in this host's own database goes. One that was put out may not even start with it. */
+export async function beAlone(server: DirectoryServer): Promise<void> {
+  const isAlone = await server.whenUp().then(
+    async () => (await server.clusterId()) === ALONE,
+    () => false,
+  );
+  if (!isAlone) await server.clear();
+}
