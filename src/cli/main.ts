@@ -2,8 +2,10 @@
 // where the agent refuses, and with 2 where the command itself is wrong.
 
 import { Command, CommanderError, Option } from 'commander';
+import { createInterface } from 'node:readline/promises';
 import type { ClusterStatus, ShownHost } from '../cluster/cluster';
 import { ApiClient, ApiError } from './api-client';
+import { DAEMON_JSON, editDaemonJson } from './daemon-json';
 import { table } from './table';
 
 const DEFAULT_SOCKET = '/run/daolinet/api.sock';
@@ -29,14 +31,15 @@ function clusterCommands(daolictl: Command): void {
     .command('init')
     .description('make this host the first of a cluster; its networks stay')
     .option('--address <ip>', 'the address by which the others reach this host (default: that of the default route)')
+    .addOption(daemonJsonOption())
     .addHelpText('after', '\nExample:\n  daolictl cluster init --address 192.0.2.1')
-    .action(async ({ address }: { address?: string }) => {
+    .action(async ({ address, daemonJson }: { address?: string; daemonJson: string }) => {
       const api = clientOf(daolictl);
       const { token } = await startingAnew(api, () => api.post<{ token: string }>('/v1/cluster/init', { address }));
       print('This host is the first of a cluster. To let another in, run there:');
       printJoin(token);
       const { cluster } = await api.get<ClusterStatus>('/v1/cluster');
-      printNames(cluster?.dns ?? '');
+      await settleNames(daolictl, cluster?.dns ?? '', daemonJson);
     });
   cluster
     .command('token')
@@ -53,13 +56,14 @@ function clusterCommands(daolictl: Command): void {
       '--address <ip>',
       'the address by which the others reach this host (default: that of the way to the cluster)',
     )
+    .addOption(daemonJsonOption())
     .addHelpText('after', '\nExample:\n  daolictl cluster join daolinet-eyJzZXJ…')
-    .action(async (token: string, { address }: { address?: string }) => {
+    .action(async (token: string, { address, daemonJson }: { address?: string; daemonJson: string }) => {
       const api = clientOf(daolictl);
       await startingAnew(api, () => api.post('/v1/cluster/join', { token, address }));
       const { hosts, cluster } = await api.get<ClusterStatus>('/v1/cluster');
       print(`This host is one of a cluster of ${hosts.length}.`);
-      printNames(cluster?.dns ?? '');
+      await settleNames(daolictl, cluster?.dns ?? '', daemonJson);
     });
   cluster
     .command('status')
@@ -156,10 +160,34 @@ function printJoin(token: string): void {
   print('It is good for one host, and for a day.');
 }
 
+/** What becomes of daemon.json: asked where somebody is there to answer, else left alone. */
+function daemonJsonOption(): Option {
+  return new Option('--daemon-json <answer>', `whether to name the agent as a DNS server in ${DAEMON_JSON}`)
+    .choices(['ask', 'yes', 'no'])
+    .default('ask');
+}
+
 /** Docker's own resolver knows the containers of its host alone, and asks others only where it is told. */
-function printNames(dns: string): void {
+async function settleNames(daolictl: Command, dns: string, wanted: string): Promise<void> {
   print(`\nFor names of containers on other hosts, Docker has to ask ${dns}: with docker run --dns ${dns},`);
-  print(`or for all containers with "dns": ["${dns}", …the servers that you use] in /etc/docker/daemon.json.`);
+  print(`or for all containers with "dns": ["${dns}", …the servers that you use] in ${DAEMON_JSON}.`);
+  // Another agent's settings are not this machine's.
+  const isOwn = daolictl.opts<{ socket: string }>().socket === DEFAULT_SOCKET;
+  if (wanted === 'no' || (wanted === 'ask' && !(isOwn && process.stdin.isTTY && process.stdout.isTTY))) return;
+  if (wanted === 'ask' && !(await isYes(`Write that into ${DAEMON_JSON}? [y/N] `))) return;
+  const isChanged = editDaemonJson(dns);
+  print(
+    isChanged ? `${DAEMON_JSON} says so now; it holds when Docker is restarted.` : `${DAEMON_JSON} says so already.`,
+  );
+}
+
+async function isYes(question: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    return /^y(es)?$/i.test((await terminal.question(question)).trim());
+  } finally {
+    terminal.close();
+  }
 }
 
 /** Does something after which the agent starts anew with what it has written down, and waits until it is back. */

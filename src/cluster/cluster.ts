@@ -304,8 +304,8 @@ export class Cluster implements newcomers.FrontDesk {
   /** Puts another host out. On a server alone. */
   async remove(name: string): Promise<void> {
     this.requireServer('remove hosts');
-    const { view } = this.parts.store;
-    if (membership.existingHost(view, name).isServer) await this.demote(name);
+    const { view, host: self } = this.parts.store;
+    if (membership.existingHost(view, name).isServer && name !== self) await this.demote(name);
     await this.write((context) => membership.planRemoval(context, name));
   }
 

@@ -137,7 +137,7 @@ export function planDemotion({ view, host: self }: PlanContext, name: string): O
   if (name === self) {
     const others = [...view.hosts()].filter((each) => each.isServer && each.name !== self).map((each) => each.name);
     const remedy = others.length === 0 ? 'promote another first' : `do it on ${others.sort().join(' or ')}`;
-    throw new DaoliError('conflict', `host ${name} cannot do that to itself: ${remedy}`, name);
+    throw new DaoliError('conflict', `host ${name} cannot be demoted by itself: ${remedy}`, name);
   }
   if (!host.isServer) throw new DaoliError('conflict', `host ${name} is no server`, name);
   return [update('Host', isRow(host.uuid), { is_server: false })];

@@ -47,6 +47,8 @@ export interface DirectoryOptions {
 
 /** The database is on this machine, or its leader is looked for: tried again soon. */
 const RECONNECT = { minMs: 100, maxMs: 1_000 } as const;
+/** A server that is gone without a word is left in twice this. */
+const PROBE_MS = 1_500;
 const OWN_HOST_RETRY = { minMs: 1_000, maxMs: 30_000 } as const;
 
 export class Directory implements DirectoryStore {
@@ -79,7 +81,13 @@ export class Directory implements DirectoryStore {
     const remotes = options.remotes ?? [DIRECTORY_REMOTE];
     const { tls } = options;
     const world = { clock, random, ...(tls === undefined ? {} : { tls }) };
-    this.client = new OvsdbClient({ remotes, database: DIRECTORY_DATABASE, backoff: RECONNECT, ...world });
+    this.client = new OvsdbClient({
+      remotes,
+      database: DIRECTORY_DATABASE,
+      backoff: RECONNECT,
+      probeMs: PROBE_MS,
+      ...world,
+    });
     const allocate = new RoundRobinAllocator(this.tables, host, options.locatorRange);
     this.transactor = new Transactor({
       link: this.createLink(),

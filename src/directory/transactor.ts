@@ -43,8 +43,11 @@ export interface TransactorParts {
   readonly newUuid: () => Uuid;
 }
 
-/** A transaction takes no longer than this, all waiting and trying again included. */
-export const TRANSACTION_TIMEOUT_MS = 5_000;
+/**
+ * A transaction takes no longer than this, all waiting and trying again included: long enough for a cluster to elect another
+ * leader, shorter than what Docker's calls have.
+ */
+export const TRANSACTION_TIMEOUT_MS = 7_000;
 /** More lost races than this are none. */
 const MAX_ATTEMPTS = 16;
 /** More of them waiting at the same time are refused. */
