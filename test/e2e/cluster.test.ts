@@ -321,6 +321,7 @@ describe('routes between hosts', () => {
     for (const host of [h1, h2]) {
       await host.exec('ip', ['link', 'set', 'eth0', 'mtu', '1500']);
       await host.killAgent();
+      await waitFor('the larger size', async () => !(await flowsOf(host)).includes('check_pkt_larger'), 20_000);
     }
     expect(await ping(h1, 'ann', BOB)).toBe(1);
   });
