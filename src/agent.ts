@@ -24,7 +24,7 @@ import type { DriverParts } from './driver/ports';
 import { Reconciler } from './driver/reconciler';
 import { Replicator } from './driver/replicator';
 import { PluginServer } from './driver/server';
-import type { LiveRoute } from './flowctl/model';
+import type { LiveRoute, TellPeer } from './flowctl/model';
 import type { Host } from './host/host';
 import { createLinuxHost } from './host/linux-host';
 import { createRunner } from './host/runner';
@@ -173,6 +173,9 @@ export class Agent implements ShownAgent {
       defaultAddress: () => this.host.links.defaultAddress(),
       // The answer to whoever asked goes first.
       restart: () => void systemClock.after(RESTART_AFTER_MS, restart),
+      takeWord: (mac, { source, destination }) => this.plane?.controller.takeWord(mac, source, destination),
+      // What another host's packets may cause, its words may.
+      wordsPerSecond: this.settings().packetInRate,
     });
   }
 
@@ -308,7 +311,9 @@ export class Agent implements ShownAgent {
     this.waitingFor = 'Open vSwitch';
     const { logger } = this.options;
     const settings = this.settings();
-    this.plane ??= new Plane({ settings, logger, host: this.host, store: this.directory, driver: this.driver });
+    const { host, directory: store, driver, cluster } = this;
+    const tellPeer: TellPeer = (mac, source, destination) => cluster.tell(mac, { source, destination });
+    this.plane ??= new Plane({ settings, logger, host, store, driver, tellPeer });
     await this.plane.bringUp(() => this.reconciler.trigger());
     if (this.state !== 'starting') return;
     this.cluster.start();

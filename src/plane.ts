@@ -11,6 +11,7 @@ import { endpointState, type DirectoryChange } from './directory/rows';
 import { flowEndpointOf } from './driver/wiring';
 import type { NetworkDriver } from './driver/network-driver';
 import { Controller } from './flowctl/controller';
+import type { TellPeer } from './flowctl/model';
 import type { Host } from './host/host';
 import { Neighbours } from './neighbours';
 import type { Settings } from './settings';
@@ -29,6 +30,7 @@ export interface PlaneParts {
   readonly host: Host;
   readonly store: DirectoryStore;
   readonly driver: NetworkDriver;
+  readonly tellPeer: TellPeer;
 }
 
 export class Plane {
@@ -42,7 +44,7 @@ export class Plane {
 
   /** Throws `unavailable` where this host has no row. */
   constructor(private readonly parts: PlaneParts) {
-    const { settings, store, host, logger } = parts;
+    const { settings, store, host, logger, tellPeer } = parts;
     const row = store.view.host(store.host);
     if (row === undefined) throw new DaoliError('unavailable', `host ${store.host} is not in the directory yet`);
     this.datapath = chooseDatapath(settings.datapath);
@@ -58,7 +60,7 @@ export class Plane {
       hwaddr: formatMac(row.routerMac),
       owner: store.host,
     });
-    this.controller = new Controller({ ...world, path: socket, logger, settings: flowSettings(settings) });
+    this.controller = new Controller({ ...world, path: socket, logger, settings: flowSettings(settings), tellPeer });
     this.underlay = new Underlay({
       ...parts,
       ...world,

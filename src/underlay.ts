@@ -222,7 +222,7 @@ export class Underlay {
 
   private filterKey(row: HostRow): string {
     const doors = this.doors().map(({ address }) => address);
-    return [...row.locatorBlocks.map(formatCidr), ...doors.sort()].join();
+    return [row.address ?? '', ...row.locatorBlocks.map(formatCidr), ...doors.sort()].join();
   }
 
   private async applyFirewall({ row, address, dnsAddress }: OwnHost): Promise<void> {
@@ -234,7 +234,7 @@ export class Underlay {
       locatorBlocks: row.locatorBlocks,
       locatorRange: settings.locatorRange,
       doors: this.doors(),
-      closedPorts: row.isServer ? [{ protocol: 'tcp', port: FRONT_PORT }] : [],
+      closedPorts: row.address === undefined ? [] : [{ protocol: 'tcp', port: FRONT_PORT }],
       dockerBridges: this.dockerBridges,
     };
     await host.firewall.apply(config, publishedEndpoints(store));

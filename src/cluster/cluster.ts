@@ -1,7 +1,7 @@
 // This host's part in its cluster: it begins one, joins one, lets others in and puts them out. Every command is one call; what
 // changes who this host is is written to disk last, and the agent starts anew with it.
 
-import { formatCidr, formatIpv4, formatMac, type Cidr, type Ipv4 } from '../base/addresses';
+import { formatCidr, formatIpv4, formatMac, type Cidr, type Ipv4, type Mac } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
@@ -13,12 +13,15 @@ import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
 import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft, type Identity } from '../pki/authority';
 import { ALONE, PUT_OUT, type DirectoryServer, type MemberStatus } from './directory-server';
 import { removeCluster, shownServers, writeCluster, type ClusterFacts } from './files';
-import { Front } from './front';
+import { Front, FRONT_PORT } from './front';
 import type { MemberLinks } from './member-links';
 import * as membership from './membership';
 import * as newcomers from './newcomers';
 import { beAlone, knownServers, ServerRole } from './server-role';
 import { formatToken, newSecret, parseToken } from './token';
+import { WordSender } from './word-sender';
+import { WordTaker, type WordTakerParts } from './word-taker';
+import type { RouteWord } from './words';
 
 export interface ClusterParts {
   /** Where the facts are kept. */
@@ -40,6 +43,10 @@ export interface ClusterParts {
   readonly defaultAddress: () => Promise<Ipv4>;
   /** The agent ends and starts anew, after it has answered. */
   readonly restart: () => void;
+  /** Does what another host's controller says. */
+  readonly takeWord: WordTakerParts['take'];
+  /** Of one host, and as many at once. */
+  readonly wordsPerSecond: number;
 }
 
 /** A host as `daolictl host ls` shows it. */
@@ -78,13 +85,16 @@ const MEMBERSHIP_LOOK_MS = 200;
 
 export class Cluster implements newcomers.FrontDesk {
   private readonly role: ServerRole | undefined;
+  private readonly taker: WordTaker;
+  private sender: WordSender | undefined;
   private cancelLook = (): void => undefined;
   private readonly startedAt: number;
 
   constructor(private readonly parts: ClusterParts) {
     this.startedAt = parts.now();
-    const { facts } = parts;
-    const createFront = (own: ClusterFacts, links: MemberLinks) => this.createFront(own, links);
+    const { facts, store, takeWord: take } = parts;
+    this.taker = new WordTaker({ ...parts, take, hostRow: (name) => store.view.host(name) });
+    const createFront = (own: ClusterFacts, links: MemberLinks | undefined) => this.createFront(own, links);
     this.role = facts && new ServerRole({ ...parts, facts, createFront });
   }
 
@@ -96,14 +106,23 @@ export class Cluster implements newcomers.FrontDesk {
 
   /** The directory is there: looks after this host's certificate and its part in the cluster. */
   start(): void {
-    if (this.role === undefined) return;
-    this.role.follow();
+    const { facts, role } = this;
+    if (facts === undefined || role === undefined) return;
+    const { identity, authority } = facts;
+    this.sender ??= new WordSender({ ...this.parts, identity, authority: authority.certificate, port: FRONT_PORT });
+    role.follow();
     void this.lookAfterCertificate();
   }
 
   stop(): void {
     this.cancelLook();
     this.role?.stop();
+    this.sender?.stop();
+  }
+
+  /** Says a word to the controller of the host with this router MAC, as soon as it can be said, or not at all. */
+  tell(routerMac: Mac, word: RouteWord): void {
+    this.sender?.tell(routerMac, word);
   }
 
   /** Whether a certificate is that of a server. A host that was removed has one of the authority still. */
@@ -116,23 +135,25 @@ export class Cluster implements newcomers.FrontDesk {
     return this.role?.facts;
   }
 
-  private createFront({ address, identity, authority }: ClusterFacts, links: MemberLinks): Front {
+  /** With links to the databases of others, as a server; else for words alone. */
+  private createFront({ address, identity, authority }: ClusterFacts, links: MemberLinks | undefined): Front {
     const { store, locatorRange, logger, clock } = this.parts;
     return new Front({
       address,
       authority: authority.certificate,
       identity,
       store,
-      socketPath: DIRECTORY_REMOTE.replace('unix:', ''),
+      socketPath: links && DIRECTORY_REMOTE.replace('unix:', ''),
       locatorRange,
       logger,
       clock,
       app: newcomers.frontDeskApp(this),
       acceptMember: (socket, fingerprint) => {
         const member = this.facts?.servers.find(({ certificates }) => certificates.includes(fingerprint ?? ''));
-        if (member === undefined) socket.destroy();
+        if (member === undefined || links === undefined) socket.destroy();
         else links.accept(socket, member.datapathId);
       },
+      acceptWords: (socket, { name }) => this.taker.accept(socket, name),
     });
   }
 

@@ -1,6 +1,8 @@
-// The one door of a server for other hosts: TLS with certificates of the cluster's own authority. The protocol is chosen in
-// the handshake (ALPN): "ovsdb" is the directory, for hosts whose certificate stands in their Host row at this moment;
-// MEMBER_PROTOCOL leads from one server's database to another's; "http/1.1" is the way in for newcomers, who have none. OVS's own TLS knows neither names nor revocation, hence this one.
+// The one door of a host for other hosts: TLS with certificates of the cluster's own authority. The protocol is chosen in
+// the handshake (ALPN): WORDS_PROTOCOL is for the words of controllers, from hosts whose certificate stands in their Host row
+// at this moment. On a server there are more: "ovsdb" is the directory, for the same; MEMBER_PROTOCOL leads from one server's
+// database to another's; "http/1.1" is the way in for newcomers, who have none. OVS's own TLS knows neither names nor
+// revocation, hence this one.
 
 import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from 'node:http';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
@@ -15,6 +17,7 @@ import type { DirectoryStore } from '../directory/store';
 import { fingerprintOf, type Identity } from '../pki/authority';
 import { inspectTransaction } from './inspection';
 import { OvsdbRelay } from './ovsdb-relay';
+import { WORDS_PROTOCOL } from './words';
 
 export const FRONT_PORT = 7470;
 export const OVSDB_PROTOCOL = 'ovsdb';
@@ -31,22 +34,31 @@ export interface FrontOptions {
   readonly authority: string;
   readonly identity: Identity;
   readonly store: DirectoryStore;
-  /** ovsdb-server's unix socket. */
-  readonly socketPath: string;
+  /** ovsdb-server's unix socket, on a server. Elsewhere words are all that comes in. */
+  readonly socketPath: string | undefined;
   readonly locatorRange: Cidr;
   /** What hosts ask besides the directory. */
   readonly app: RequestListener;
   /** The database of a server with this certificate, if it is one, wants to reach this host's. */
   readonly acceptMember: (socket: TLSSocket, fingerprint: string | undefined) => void;
+  /** Another host's controller has something to say. */
+  readonly acceptWords: (socket: TLSSocket, host: HostRow) => void;
   readonly logger: Logger;
   readonly clock: Clock;
+}
+
+const SERVER_PROTOCOLS = [OVSDB_PROTOCOL, HTTP_PROTOCOL, MEMBER_PROTOCOL];
+
+/** What came in by the door, and can be put out. */
+interface Guest {
+  close(): void;
 }
 
 export class Front {
   private readonly server: Server;
   private readonly http: HttpServer;
   /** With the fingerprint of the certificate that each came in with. */
-  private readonly relays = new Map<OvsdbRelay, string>();
+  private readonly guests = new Map<Guest, string>();
   /** Apart, so that neither hides the other. */
   private readonly strangers: ProblemLog;
   private readonly trespasses: ProblemLog;
@@ -65,7 +77,7 @@ export class Front {
       requestCert: true,
       rejectUnauthorized: false, // decided below, by protocol
       handshakeTimeout: HANDSHAKE_MS,
-      ALPNProtocols: [OVSDB_PROTOCOL, HTTP_PROTOCOL, MEMBER_PROTOCOL],
+      ALPNProtocols: [...(options.socketPath === undefined ? [] : SERVER_PROTOCOLS), WORDS_PROTOCOL],
     });
     this.server.maxConnections = MAX_CONNECTIONS;
     this.server.on('secureConnection', (socket) => this.accept(socket));
@@ -89,29 +101,45 @@ export class Front {
 
   stop(): void {
     this.stopFollowing();
-    for (const relay of [...this.relays.keys()]) relay.close();
+    for (const guest of [...this.guests.keys()]) guest.close();
     this.http.closeAllConnections();
     this.server.close();
   }
 
   private accept(socket: TLSSocket): void {
     socket.on('error', () => socket.destroy());
-    if (socket.alpnProtocol === HTTP_PROTOCOL) this.http.emit('connection', socket);
-    else if (socket.alpnProtocol === OVSDB_PROTOCOL) this.relay(socket);
-    else if (socket.alpnProtocol === MEMBER_PROTOCOL) this.options.acceptMember(socket, certificateOf(socket));
+    const { socketPath, acceptMember } = this.options;
+    const { alpnProtocol } = socket;
+    if (alpnProtocol === WORDS_PROTOCOL) this.admit(socket, (host) => this.hear(socket, host));
+    else if (socketPath === undefined) socket.destroy();
+    else if (alpnProtocol === HTTP_PROTOCOL) this.http.emit('connection', socket);
+    else if (alpnProtocol === OVSDB_PROTOCOL) this.admit(socket, (host) => this.relay(socket, socketPath, host));
+    else if (alpnProtocol === MEMBER_PROTOCOL) acceptMember(socket, certificateOf(socket));
     else socket.destroy();
   }
 
-  private relay(socket: TLSSocket): void {
-    const { store, socketPath, locatorRange } = this.options;
+  /** Lets a host in whose certificate its row has, and nobody else. */
+  private admit(socket: TLSSocket, receive: (host: HostRow) => Guest): void {
     const fingerprint = certificateOf(socket);
     const host = fingerprint === undefined ? undefined : this.hostOf(fingerprint);
     if (host === undefined || fingerprint === undefined) {
       const reason = socket.authorized ? 'its certificate is no host’s (any more)' : String(socket.authorizationError);
-      this.strangers.report('a connection to the directory was refused', { address: socket.remoteAddress, reason });
+      this.strangers.report('a connection of another host was refused', { address: socket.remoteAddress, reason });
       socket.destroy();
       return;
     }
+    this.guests.set(receive(host), fingerprint);
+  }
+
+  private hear(socket: TLSSocket, host: HostRow): Guest {
+    const guest = { close: () => void socket.destroy() };
+    socket.on('close', () => this.guests.delete(guest));
+    this.options.acceptWords(socket, host);
+    return guest;
+  }
+
+  private relay(socket: TLSSocket, socketPath: string, host: HostRow): Guest {
+    const { store, locatorRange } = this.options;
     const inspect = (operations: readonly unknown[]) => {
       const row = store.view.host(host.name);
       if (row === undefined) return 'this host was removed from the cluster';
@@ -124,10 +152,10 @@ export class Front {
       database: DIRECTORY_DATABASE,
       inspect,
       onRefused: (problem) => this.trespasses.report('a host may not write that', { host: host.name, problem }),
-      onClosed: () => void this.relays.delete(relay),
+      onClosed: () => void this.guests.delete(relay),
       clock: this.options.clock,
     });
-    this.relays.set(relay, fingerprint);
+    return relay;
   }
 
   /** Whose certificate it is, at this moment. */
@@ -138,8 +166,8 @@ export class Front {
 
   /** Connections of hosts that were removed, and with certificates that are no longer theirs, end. */
   private putOut(): void {
-    for (const [relay, fingerprint] of [...this.relays]) {
-      if (this.hostOf(fingerprint) === undefined) relay.close();
+    for (const [guest, fingerprint] of [...this.guests]) {
+      if (this.hostOf(fingerprint) === undefined) guest.close();
     }
   }
 }

@@ -1,5 +1,5 @@
-// A host as a server of its cluster: its door is open, its database is a member of the servers' Raft, and it has the
-// authority's key. Which hosts are servers stands in their Host rows; a host becomes one, or a client again, when it reads
+// A host as a server of its cluster: its door is open for all that the others ask, not for words alone, its database is a
+// member of the servers' Raft, and it has the authority's key. Which hosts are servers stands in their Host rows; a host becomes one, or a client again, when it reads
 // that its own row and what it has differ. What is on disk changes first, so that it can be gone on with after a crash.
 
 import { formatIpv4 } from '../base/addresses';
@@ -24,8 +24,8 @@ export interface ServerRoleParts {
   readonly server: DirectoryServer;
   /** Where the members' sockets are. */
   readonly members: string;
-  /** The door, not open yet. */
-  readonly createFront: (facts: ClusterFacts, links: MemberLinks) => Front;
+  /** The door, not open yet: a server's, or without links that of any host. */
+  readonly createFront: (facts: ClusterFacts, links: MemberLinks | undefined) => Front;
   /** Where the directory is to be looked for from now on. */
   readonly setRemotes: (remotes: readonly string[]) => void;
   readonly logger: Logger;
@@ -93,6 +93,7 @@ export class ServerRole {
       }),
     );
     this.adjust();
+    void this.openDoor(this.links);
   }
 
   stop(): void {
@@ -126,7 +127,8 @@ export class ServerRole {
     const servers = knownServers(store.view);
     const { facts } = this;
     // Nobody else's word makes this host forget how to come in.
-    if (servers.length === 0 || JSON.stringify(servers) === JSON.stringify(facts.servers)) return;
+    // And what was known last, before the directory is there, may be older than what is on disk.
+    if (!store.connected || servers.length === 0 || JSON.stringify(servers) === JSON.stringify(facts.servers)) return;
     this.currentFacts = { ...facts, servers };
     writeFacts(folder, this.currentFacts);
     this.links?.setMembers(servers);
@@ -160,6 +162,7 @@ export class ServerRole {
     this.write({ ...facts, clusterId: undefined, authority: { ...facts.authority, key: undefined } });
     setRemotes(remotesOf(this.facts));
     this.closeDoor();
+    void this.openDoor(undefined);
     await server.clear();
     logger.info('this host serves the directory no more');
   }
@@ -169,6 +172,7 @@ export class ServerRole {
     const { members: folder, logger } = this.parts;
     const { datapathId: own, identity, authority, servers } = this.facts;
     if (this.links === undefined) {
+      this.closeDoor();
       this.links = new MemberLinks({ folder, own, identity, authority: authority.certificate, logger });
       this.links.setMembers(servers);
       void this.openDoor(this.links);
@@ -196,15 +200,17 @@ export class ServerRole {
   }
 
   /** Again and again until it is open: the address may come late, or another program have the port. */
-  private async openDoor(links: MemberLinks): Promise<void> {
-    if (this.isStopped || this.links !== links) return;
+  private async openDoor(links: MemberLinks | undefined): Promise<void> {
+    if (this.isStopped || this.links !== links || this.front !== undefined) return;
     const front = this.parts.createFront(this.facts, links);
+    this.front = front;
     try {
       await front.start();
-      if (this.links === links) this.front = front;
-      else front.stop();
     } catch (error) {
       front.stop();
+      // It was closed meanwhile, and perhaps another one opened.
+      if (this.front !== front) return;
+      this.front = undefined;
       const address = `${formatIpv4(this.facts.address)}:${FRONT_PORT}`;
       this.parts.logger.error('other hosts cannot come in yet', { address, error: messageOf(error) });
       this.later('door', () => void this.openDoor(links));

@@ -3,7 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
-import type { Ipv4 } from '../base/addresses';
+import type { Ipv4, Mac } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
@@ -24,6 +24,7 @@ import {
   type FlowSettings,
   type LiveRoute,
   type Policy,
+  type TellPeer,
 } from './model';
 import { PacketPath } from './packet-path';
 import { listDrops, listRoutes, rememberedRoutes, type DropCounts } from './reports';
@@ -50,6 +51,8 @@ export interface ControllerOptions {
   readonly logger: Logger;
   readonly settings?: Partial<FlowSettings>;
   readonly policy?: Policy;
+  /** Called where a route to another host is made, before its flows are sent. */
+  readonly tellPeer?: TellPeer;
   /** 16 hex digits: the datapath of endpoints that name none. Without it, the one that connected last. */
   readonly datapathId?: string;
   /** A datapath has connected and has all that it should have. */
@@ -91,6 +94,7 @@ export class Controller {
   private makeSessionParts(): SessionParts {
     const { inventory, settings, routeWriter, staticWriter, rules: routes, counts: counters } = this;
     const { clock, logger } = this.options;
+    const { tellPeer = () => undefined } = this.options;
     const problems = new ProblemLog(clock, logger);
     return {
       inventory,
@@ -99,7 +103,7 @@ export class Controller {
       clock,
       staticWriter,
       routes,
-      packetPath: new PacketPath({ inventory, settings, counters, routeWriter, rules: routes }),
+      packetPath: new PacketPath({ inventory, settings, counters, routeWriter, rules: routes, tellPeer }),
       claim: (session, datapathId) => this.claim(session, datapathId),
       ready: (session) => this.becomeReady(session),
       closed: (session, reason) => this.forget(session, reason),
@@ -162,6 +166,18 @@ export class Controller {
   /** An unknown locator is fine. */
   removePeer(locator: Ipv4): void {
     this.inventory.removePeer(locator);
+  }
+
+  /**
+   * The host with this router MAC says that it has made a route from an endpoint of its own to one here, by their
+   * locators. Makes the other half where a packet of that route would; else, nothing happens: the packet decides.
+   */
+  takeWord(routerMac: Mac, source: Ipv4, destination: Ipv4): void {
+    const { endpoints } = this.inventory;
+    const to = endpoints.slotOfLocator(destination);
+    const session = to === NO_SLOT ? undefined : this.sessionOf(endpoints.datapathNoOf(to));
+    if (session === undefined) this.counts.wordsRefused += 1;
+    else session.takeWord(routerMac, source, destination);
   }
 
   /**

@@ -9,6 +9,12 @@ export interface FlowCounters {
   routesRemoved: number;
   /** Packets that went on without a route, because an endpoint or the datapath had its fill. */
   routesCapped: number;
+  /** Routes that their destination's host was told of. */
+  wordsTold: number;
+  /** Routes made because their source's host told of them, before a packet came. */
+  wordsFollowed: number;
+  /** Words of other hosts about what may not be, or is not known here (yet). */
+  wordsRefused: number;
   /** Pairs that the policy refused. */
   denied: number;
   /** ICMP unreachable sent. */
@@ -48,6 +54,9 @@ export function newCounters(): FlowCounters {
     routesInstalled: 0,
     routesRemoved: 0,
     routesCapped: 0,
+    wordsTold: 0,
+    wordsFollowed: 0,
+    wordsRefused: 0,
     denied: 0,
     unreachable: 0,
     timeExceeded: 0,

@@ -42,6 +42,12 @@ export interface FlowPeer {
   readonly address: Ipv4;
 }
 
+/**
+ * Says to the host with that router MAC that a route to an endpoint of its own was made here, so that it makes its half
+ * before the packet is there; both ends by their locators. Called on the packet path: it does not wait, and may be lost.
+ */
+export type TellPeer = (routerMac: Mac, source: Ipv4, destination: Ipv4) => void;
+
 export interface FlowEndpoint {
   readonly id: string;
   /** The network's key; the network is set before its endpoints are. */

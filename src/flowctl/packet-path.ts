@@ -2,6 +2,7 @@
 // time go in, messages are appended to a writer. Nothing is allocated on the way of a packet that gets its route.
 // Answers and translations, which take more than that, stand in slow-path.ts and fabric-path.ts.
 
+import type { Ipv4, Mac } from '../base/addresses';
 import { encodeFlowMod, type FlowMod } from '../openflow/flow-mod';
 import type { PacketInView } from '../openflow/packet-in-view';
 import { PacketView } from '../packet/packet-view';
@@ -11,7 +12,7 @@ import { maySendPacket, type Turn } from './datapath-state';
 import { EndpointView, NO_SLOT, type EndpointIndex } from './endpoint-index';
 import { FabricPath } from './fabric-path';
 import type { Inventory } from './inventory';
-import type { FlowSettings } from './model';
+import type { FlowSettings, TellPeer } from './model';
 import { PUNT_REASON, PUNT_REASON_INDEX, TENANT_INDEX, USERDATA } from './pipeline';
 import { denyFlow, denyInFlow, nobodyFlow, nobodyHereFlow, noWayInFlow, noWayOutFlow } from './route-flows';
 import type { RouteRules } from './route-rules';
@@ -26,6 +27,7 @@ export interface PacketPathParts {
   readonly rules: RouteRules;
   readonly settings: FlowSettings;
   readonly counters: FlowCounters;
+  readonly tellPeer: TellPeer;
 }
 
 export class PacketPath {
@@ -35,6 +37,7 @@ export class PacketPath {
   private readonly rules: RouteRules;
   private readonly settings: FlowSettings;
   private readonly counters: FlowCounters;
+  private readonly tellPeer: TellPeer;
   private readonly packet = new PacketView();
   private readonly source: EndpointView;
   private readonly destination: EndpointView;
@@ -49,6 +52,7 @@ export class PacketPath {
     this.rules = parts.rules;
     this.settings = parts.settings;
     this.counters = counters;
+    this.tellPeer = parts.tellPeer;
     this.source = new EndpointView(this.endpoints);
     this.destination = new EndpointView(this.endpoints);
     this.slow = new SlowPath(inventory, routeWriter, counters);
@@ -110,11 +114,42 @@ export class PacketPath {
     const { remote } = this.routeWriter;
     if (to === NO_SLOT || !this.endpoints.isElsewhere(to) || !remote.hasFabric) return this.nobody(from, turn);
     if (!this.mayTalk(from, to, turn.datapath.routes)) return this.deny(from, to, turn);
+    const isNew = !turn.datapath.routes.has(from, to);
     if (this.claim(from, to, turn)) {
+      if (isNew) this.tell(from, to);
       remote.inFlow(turn.writer, to, from);
       remote.outFlow(turn.writer, from, to);
     }
     this.fabric.depart(this.packet, from, to, turn);
+  }
+
+  private tell(from: number, to: number): void {
+    const { endpoints, counters } = this;
+    counters.wordsTold += 1;
+    this.tellPeer(endpoints.macOf(to), endpoints.locatorOf(from), endpoints.locatorOf(to));
+  }
+
+  /**
+   * The host with this router MAC says that it has made a route from `source`, one of its own, to `destination`. Makes
+   * the other half, where a packet of that route would, and tells nobody. A route that is there is left as it is.
+   */
+  takeWord(routerMac: Mac, source: Ipv4, destination: Ipv4, turn: Turn): void {
+    const { endpoints, counters } = this;
+    const { remote } = this.routeWriter;
+    const { routes, congested } = turn.datapath;
+    const from = endpoints.slotOfLocator(source);
+    const to = endpoints.slotOfLocator(destination);
+    const isTheirs = from !== NO_SLOT && endpoints.isElsewhere(from) && endpoints.macOf(from) === routerMac;
+    const isOurs = to !== NO_SLOT && endpoints.datapathNoOf(to) === turn.datapath.number;
+    const isOneTenant = isTheirs && isOurs && endpoints.tenantOf(from) === endpoints.tenantOf(to);
+    if (!isOneTenant || congested || !remote.hasFabric || !this.mayTalk(from, to, routes)) {
+      counters.wordsRefused += 1;
+      return;
+    }
+    if ((routes.has(from, to) && routes.has(to, from)) || !this.claim(from, to, turn)) return;
+    counters.wordsFollowed += 1;
+    remote.outFlow(turn.writer, to, from);
+    remote.inFlow(turn.writer, from, to);
   }
 
   /** On its route to another host, but with more than a flow can do. */

@@ -3,6 +3,7 @@
 //   greeting → identifying → listing → repairing → ready, and closed from anywhere.
 
 import type { Socket } from 'node:net';
+import type { Ipv4, Mac } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { DaoliError } from '../base/errors';
 import { NXPIF, OFPMP, OFPR, OFPT, OFP_VERSION } from '../openflow/constants';
@@ -115,6 +116,14 @@ export class Session implements ConnectionUser {
     encodeFlowStatsRequest(this.connection.writer, xid, { type: 'flowStatsRequest', match: {}, ...by });
     this.connection.send();
     return done;
+  }
+
+  /** Another host's controller has made a route; see PacketPath. */
+  takeWord(routerMac: Mac, source: Ipv4, destination: Ipv4): void {
+    if (!this.isIdentified || this.turnAt === undefined) return;
+    this.turn();
+    this.parts.packetPath.takeWord(routerMac, source, destination, this.turnAt);
+    if (this.connection.writer.pending > 0) this.connection.send();
   }
 
   /** Compares everything that the datapath has with what it should have, and repairs it. */

@@ -98,7 +98,14 @@ class World {
     this.rules = new RouteRules(this.inventory, routeWriter);
     this.state = new DatapathState(0, DEFAULT_FLOW_SETTINGS);
     const { inventory, rules, counters } = this;
-    this.path = new PacketPath({ inventory, routeWriter, rules, settings: DEFAULT_FLOW_SETTINGS, counters });
+    this.path = new PacketPath({
+      inventory,
+      routeWriter,
+      rules,
+      settings: DEFAULT_FLOW_SETTINGS,
+      counters,
+      tellPeer: () => undefined,
+    });
   }
 
   /** Every endpoint that there is. */

@@ -70,6 +70,7 @@ beforeEach(async () => {
       members.push(fingerprint);
       socket.destroy();
     },
+    acceptWords: (socket) => void socket.destroy(),
     logger: { ...silentLogger, warn: (message) => void warned.push(message) },
     clock: systemClock,
   });
@@ -128,7 +129,7 @@ describe('to the directory', () => {
     const strange = await identity('h2', await createAuthority(Date.now()));
     await certify('h2', strange.certificate);
     expect(await say(open('ovsdb'), LIST)).toBe('closed');
-    expect(warned).toEqual(['a connection to the directory was refused']);
+    expect(warned).toEqual(['a connection of another host was refused']);
     expect(await say(open('ovsdb', await identity('h2')), LIST)).toBe('closed');
     expect(await say(open('ovsdb', strange), LIST)).toBe('closed');
     // Nobody fills the log from outside.

@@ -174,6 +174,7 @@ describe('from one database to another', () => {
         if (isHere) links.far.accept(socket, OWN);
         else socket.destroy();
       },
+      acceptWords: (socket) => void socket.destroy(),
       logger: silentLogger,
       clock: systemClock,
     });
