@@ -55,6 +55,8 @@ const ALWAYS_ANSWERED = /\.(GetCapabilities|GetDefaultAddressSpaces)$/;
 const GIVES_BACK = /\.(Leave|DeleteEndpoint|RevokeExternalConnectivity|ReleaseAddress|ReleasePool)$/;
 const RETRY = { minMs: 200, maxMs: 5_000 };
 const RESTART_AFTER_MS = 200;
+/** In the folder of the cluster, with which it goes: what this host knew last of the directory. */
+const SNAPSHOT_FILE = 'directory.snapshot';
 
 export interface AgentOptions {
   readonly settings: Settings;
@@ -154,7 +156,8 @@ export class Agent implements ShownAgent {
           ? undefined
           : new Error('the certificate is no server’s of this cluster (any more)'),
     };
-    return { address, tls, remotes: remotesOf(facts) };
+    const snapshotPath = join(this.options.clusterFolder, SNAPSHOT_FILE);
+    return { address, tls, remotes: remotesOf(facts), snapshotPath };
   }
 
   private createCluster(): Cluster {
@@ -301,6 +304,13 @@ export class Agent implements ShownAgent {
     await this.names.start();
   }
 
+  /** What this host did not know of itself while the directory was away is looked at when it is back. */
+  private followReturns(): void {
+    this.directory.onConnected((isConnected) => {
+      if (isConnected && this.state === 'ready') void this.reconciler.run();
+    });
+  }
+
   private async bringUpOnce(): Promise<void> {
     this.waitingFor = 'the DaoliNet database';
     await this.cluster.prepare();
@@ -322,6 +332,7 @@ export class Agent implements ShownAgent {
     this.becomeReady();
     logger.info('DaoliNet is ready', { ...this.status() });
     this.reconciler.start();
+    this.followReturns();
     this.replicator.start();
     this.follower.start();
   }

@@ -13,11 +13,14 @@ import type { TlsOptions } from '../ovsdb/connection';
 import { NotConnected } from '../ovsdb/errors';
 import type { Monitor, MonitoredTable } from '../ovsdb/monitor';
 import type { Uuid } from '../ovsdb/notation';
+import type { StoredRow } from '../ovsdb/rows';
 import { RoundRobinAllocator } from './allocation';
 import { planOwnHost } from './own-host';
 import { TABLES_IN_ORDER } from './row-decoding';
 import { TypedOnlyRows, type TypedOnlyTable } from './row-encoding';
 import type { DirectoryChange } from './rows';
+import type { SnapshotRow } from './snapshot';
+import { SnapshotKeeper } from './snapshot-keeper';
 import type { DirectoryStore, Ops, Plan } from './store';
 import { DirectoryTables, type RawChange } from './tables';
 import { Transactor } from './transactor';
@@ -37,6 +40,8 @@ export interface DirectoryOptions {
   readonly address?: Ipv4;
   /** For `ssl:` remotes. */
   readonly tls?: TlsOptions;
+  /** The file of what was known last, to begin with where the database is away. Without it the database is waited for. */
+  readonly snapshotPath?: string;
   readonly logger: Logger;
   readonly clock?: Clock;
   /** Milliseconds since 1970. Default Date.now. */
@@ -49,6 +54,8 @@ export interface DirectoryOptions {
 const RECONNECT = { minMs: 100, maxMs: 1_000 } as const;
 /** A server that is gone without a word is left in twice this. */
 const PROBE_MS = 1_500;
+/** A database that does not answer for so long is away. */
+const RESTORE_AFTER_MS = 2_000;
 const OWN_HOST_RETRY = { minMs: 1_000, maxMs: 30_000 } as const;
 
 export class Directory implements DirectoryStore {
@@ -67,6 +74,11 @@ export class Directory implements DirectoryStore {
   private readonly keptRows = new Map<TypedOnlyTable, TypedOnlyRows>();
   private monitor: Monitor | undefined;
   private cancelRetry = () => {};
+  private cancelRestore = () => {};
+  private readonly snapshot: SnapshotKeeper | undefined;
+  private isRestored = false;
+  /** No database has answered yet. */
+  private isFirst = true;
   private ready!: () => void;
   private readonly whenReadyOnce = new Promise<void>((resolve) => (this.ready = resolve));
 
@@ -78,6 +90,9 @@ export class Directory implements DirectoryStore {
     this.logger = logger;
     this.ownHostBackoff = new Backoff(OWN_HOST_RETRY.minMs, OWN_HOST_RETRY.maxMs, random);
     this.tables = new DirectoryTables(host, (error) => this.reportBadRow(error));
+    const { snapshotPath: path } = options;
+    const rows = () => this.snapshotRows();
+    this.snapshot = path === undefined ? undefined : new SnapshotKeeper({ path, host, rows, clock, logger });
     const remotes = options.remotes ?? [DIRECTORY_REMOTE];
     const { tls } = options;
     const world = { clock, random, ...(tls === undefined ? {} : { tls }) };
@@ -110,15 +125,18 @@ export class Directory implements DirectoryStore {
     const typedOnly = { Address: this.typedOnly('Address'), Endpoint: this.typedOnly('Endpoint') };
     this.monitor ??= this.client.monitor(
       { ...all, ...typedOnly },
-      { onChanges: (changes) => this.handleChanges(changes), onSynced: () => this.settle() },
+      { onChanges: (changes) => this.handleChanges(changes), onSynced: () => this.handleSynced() },
     );
     this.client.start();
+    this.restoreLater();
   }
 
   /** Closes the connection; what is being written fails with `unavailable`. Idempotent; start() may follow. */
   stop(): void {
     this.isStarted = false;
     this.cancelRetry();
+    this.cancelRestore();
+    this.snapshot?.stop();
     this.client.stop();
   }
 
@@ -136,6 +154,7 @@ export class Directory implements DirectoryStore {
     return this.client.state === 'monitoring' && this.monitor?.synced === true;
   }
 
+  /** Resolves also when the view was restored, with this host's row in it. */
   whenReady(): Promise<void> {
     return this.whenReadyOnce;
   }
@@ -190,10 +209,51 @@ export class Directory implements DirectoryStore {
     for (const rows of this.keptRows.values()) rows.settle();
   }
 
+  private handleSynced(): void {
+    this.cancelRestore();
+    this.isFirst = false;
+    this.settle();
+    this.snapshot?.changed();
+  }
+
   private handleChanges(raw: readonly RawChange[]): void {
     const changes = this.tables.apply(raw);
     this.settle();
+    if (this.monitor?.synced === true) this.snapshot?.changed();
     if (changes.length > 0) this.tell(this.changeListeners, changes);
+  }
+
+  private restoreLater(): void {
+    this.cancelRestore();
+    this.cancelRestore = this.clock.after(RESTORE_AFTER_MS, () => this.restore());
+  }
+
+  /** Begins with what was known last, where no database has answered. One that is just answering is waited for. */
+  private restore(): void {
+    if (this.snapshot === undefined || !this.isFirst || this.isRestored) return;
+    try {
+      const rows = this.snapshot.read();
+      if (rows === undefined) return;
+      const known = rows.map(([table, _uuid, row]) => [table, { ...row, _uuid }] as const);
+      if (this.monitor?.restore(known) !== true) return this.restoreLater();
+      this.isRestored = true;
+      this.logger.warn('the DaoliNet database does not answer: this host goes on with what it knew last');
+      if (this.tables.host(this.host) !== undefined) this.ready();
+    } catch (error) {
+      this.logger.error('what this host knew last cannot be read: it waits for the DaoliNet database', {
+        error: messageOf(error),
+      });
+    }
+  }
+
+  /** Tokens to join with are no business of a host that is cut off. */
+  private *snapshotRows(): Iterable<SnapshotRow> {
+    const sources = TABLES_IN_ORDER.filter((table) => table !== 'JoinToken').map((table) => {
+      if (table === 'Address' || table === 'Endpoint') return [table, this.tables.rawRows(table)] as const;
+      const rows = [...(this.monitor?.rows(table).values() ?? [])] as StoredRow[];
+      return [table, rows.map(({ _uuid, ...row }) => [_uuid, row] as const)] as const;
+    });
+    for (const [table, rows] of sources) for (const [uuid, row] of rows) yield [table, uuid, row];
   }
 
   /** One listener that throws keeps no other from hearing. */

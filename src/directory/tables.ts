@@ -204,6 +204,13 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     };
   }
 
+  /** All rows of a table that there are at this moment, likewise; each is made when it is asked for. */
+  rawRows(table: TypedOnlyTable): Iterable<readonly [Uuid, RawRow]> {
+    return table === 'Address'
+      ? lazily([...this.rows.Address.values()], (row) => [row.uuid, encodeAddress(row, this)] as const)
+      : lazily([...this.rows.Endpoint.values()], (row) => [row.uuid, encodeEndpoint(row, this)] as const);
+  }
+
   /** Whether a row of this uuid is there and makes sense. */
   hasRow(table: string, uuid: Uuid): boolean {
     return this.rows[table as StoredTable]?.has(uuid) ?? false;
@@ -334,6 +341,10 @@ export class DirectoryTables implements DirectoryView, RowResolver {
       for (const port of endpoint.publishedPorts) yield { port, endpoint };
     }
   }
+}
+
+function* lazily<A, B>(items: readonly A[], make: (item: A) => B): Iterable<B> {
+  for (const item of items) yield make(item);
 }
 
 /** The change for listeners; the parts of other rows have none of their own. */

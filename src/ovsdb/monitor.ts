@@ -41,6 +41,9 @@ export class Monitor {
   private method: MonitorMethod = 'monitor_cond_since';
   private deferred: Array<readonly unknown[]> | undefined;
   private isSynced = false;
+  private wasAnswered = false;
+  /** Rows that are not from a server, until one answers. */
+  private restored: ReadonlyMap<string, Map<Uuid, StoredRow>> | undefined;
 
   constructor(
     private readonly name: string,
@@ -59,7 +62,27 @@ export class Monitor {
   }
 
   rows(table: string): ReadonlyMap<Uuid, StoredRow> {
-    return this.cache?.rows(table) ?? new Map<Uuid, StoredRow>();
+    return this.cache?.rows(table) ?? this.restored?.get(table) ?? new Map<Uuid, StoredRow>();
+  }
+
+  /**
+   * Begins with rows that an earlier process had, as if they were from a connection that is gone: they are told as changes,
+   * and of the first answer of a server what is different. Does nothing, and says false, where one has answered or is about to.
+   */
+  restore(rows: Iterable<readonly [table: string, row: StoredRow]>): boolean {
+    if (this.wasAnswered || this.deferred !== undefined) return false;
+    const tables = new Map(
+      Object.entries(this.tables).map(([table, { keeper }]) => [table, keeper?.() ?? new Map<Uuid, StoredRow>()]),
+    );
+    const changes: Change[] = [];
+    for (const [table, row] of rows) {
+      tables.get(table)?.set(row._uuid, row);
+      if (tables.has(table)) changes.push({ table, uuid: row._uuid, row });
+    }
+    this.restored = tables;
+    this.cache?.adoptRows(tables);
+    this.listener.onChanges(changes);
+    return true;
   }
 
   /** The parameters of the request that starts or resumes this monitor on a connection. */
@@ -88,6 +111,8 @@ export class Monitor {
     const deferred = this.deferred ?? [];
     this.deferred = undefined;
     this.isSynced = true;
+    this.wasAnswered = true;
+    this.restored = undefined;
     if (changes.length > 0) this.listener.onChanges(changes);
     for (const params of deferred) this.handleUpdate(params);
     this.listener.onSynced();
@@ -137,6 +162,7 @@ export class Monitor {
     const shape = new Map(tables.map((table) => [table, this.columnsOf(schema, table)]));
     const cache = new RowCache(schema, shape, (table) => this.tables[table]?.keeper?.() ?? new Map<Uuid, StoredRow>());
     if (this.cache !== undefined) cache.adopt(this.cache);
+    else if (this.restored !== undefined) cache.adoptRows(this.restored);
     this.cache = cache;
     this.schema = schema;
     this.forget();

@@ -97,6 +97,11 @@ export class RowCache {
     for (const table of this.tables.values()) table.rows = other.tables.get(table.name)?.rows ?? table.rows;
   }
 
+  /** The same, of rows by table. They are not used any more by whoever had them. */
+  adoptRows(rows: ReadonlyMap<string, Map<Uuid, StoredRow>>): void {
+    for (const table of this.tables.values()) table.rows = rows.get(table.name) ?? table.rows;
+  }
+
   private applyToTable(dialect: UpdateDialect, table: CachedTable, rows: JsonObject, changes: Change[]): void {
     for (const [uuid, json] of Object.entries(rows)) {
       if (!isUuid(uuid)) throw new ProtocolError(`an update of ${table.name} names a row that is no uuid`);

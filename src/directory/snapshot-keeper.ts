@@ -1,0 +1,77 @@
+// Keeps the file of a host's rows up to date: soon after a change, then every few seconds at most, and never so often that
+// writing takes more than a small part of the time.
+
+import type { Clock } from '../base/clock';
+import { messageOf } from '../base/errors';
+import type { Logger } from '../base/logger';
+import { ProblemLog } from '../base/problem-log';
+import { readSnapshot, writeSnapshot, type SnapshotRow } from './snapshot';
+
+/** After a change, for those that come with it. */
+const SOON_MS = 200;
+const INTERVAL_MS = 3_000;
+/** Of the time that writing takes: the pause after it. */
+const PAUSE_FACTOR = 50;
+
+export interface SnapshotKeeperParts {
+  readonly path: string;
+  /** Whose it is. */
+  readonly host: string;
+  /** The rows of this moment; they stay as they are while they are gone through. */
+  readonly rows: () => Iterable<SnapshotRow>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class SnapshotKeeper {
+  private readonly problems: ProblemLog;
+  private cancel: (() => void) | undefined;
+  private isWriting = false;
+  private hasChanged = false;
+  private notBefore = -Infinity;
+
+  constructor(private readonly parts: SnapshotKeeperParts) {
+    this.problems = new ProblemLog(parts.clock, parts.logger);
+  }
+
+  /** Cheap: call it with every change. */
+  changed(): void {
+    if (this.hasChanged) return;
+    this.hasChanged = true;
+    if (!this.isWriting) this.schedule();
+  }
+
+  /** What has changed and is not being written is not written any more. */
+  stop(): void {
+    this.cancel?.();
+    this.cancel = undefined;
+    this.hasChanged = false;
+  }
+
+  /** What was written last, by whatever process. See readSnapshot. */
+  read(): SnapshotRow[] | undefined {
+    return readSnapshot(this.parts.path, this.parts.host);
+  }
+
+  private schedule(): void {
+    const { clock } = this.parts;
+    const pauseMs = Math.max(SOON_MS, this.notBefore - clock.now());
+    this.cancel = clock.after(pauseMs, () => void this.write());
+  }
+
+  private async write(): Promise<void> {
+    const { path, host, rows, clock } = this.parts;
+    this.hasChanged = false;
+    this.isWriting = true;
+    const begin = clock.now();
+    try {
+      await writeSnapshot(path, host, rows());
+    } catch (error) {
+      this.problems.report('what is known of the cluster cannot be kept on disk', { error: messageOf(error) });
+    }
+    this.isWriting = false;
+    const now = clock.now();
+    this.notBefore = now + Math.max(INTERVAL_MS, PAUSE_FACTOR * (now - begin));
+    if (this.hasChanged) this.schedule();
+  }
+}
