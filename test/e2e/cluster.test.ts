@@ -215,6 +215,34 @@ describe('routes between hosts', () => {
     expect(await routesOn(h3)).toEqual([]);
   });
 
+  test('a host is told of a route: its half is there without a packet', async () => {
+    const asked = async (host: Host) => {
+      const { packetIns, wordsFollowed } = await getApi<Record<string, number>>(host, '/v1/counters');
+      return { packetIns, wordsFollowed: wordsFollowed ?? NaN };
+    };
+    await waitFor('silence', async () => (await routesOn(h1)).length + (await routesOn(h2)).length === 0, 20_000);
+    const before = await asked(h2);
+    // Its TTL ends on h1, so nothing of it leaves.
+    expect(await ping(h1, 'ann', BOB, '-t', '1', '-W', '1')).toBe(0);
+    await waitFor('the route on h2', async () => (await routesOn(h2)).length === 2, 3000);
+    expect(await asked(h2)).toEqual({ packetIns: before.packetIns, wordsFollowed: before.wordsFollowed + 1 });
+    expect(await ping(h1, 'ann', BOB)).toBe(1);
+    expect((await asked(h2)).packetIns).toBe(before.packetIns);
+  });
+
+  test('where hosts do not hear one another’s words, packets make the routes', async () => {
+    const words = 'ip saddr 192.0.2.0/24 tcp dport 7470 drop';
+    for (const host of [h2, h3]) {
+      const rules = `add table inet deaf\nadd chain inet deaf in { type filter hook input priority -10; }\n`;
+      await host.exec('nft', ['-f', '-'], { input: `${rules}add rule inet deaf in ${words}\n` });
+    }
+    await startServer(h3, 'eve', ['80/tcp'], ['--network', 'red', '--ip', '10.50.0.40']);
+    expect(await ask(h2, 'bob', '10.50.0.40:80')).toBe(`eve ${BOB}`);
+    expect([(await routesOn(h2)).length, (await routesOn(h3)).length]).toEqual([2, 2]);
+    for (const host of [h2, h3]) await host.exec('nft', ['delete', 'table', 'inet', 'deaf']);
+    await remove(h3, ['eve'], []);
+  });
+
   test('TCP, UDP and ICMP, in bulk and in fragments, both ways', async () => {
     expect(await ask(h1, 'ann', `${BOB}:80`, { bytes: 3_000_000 })).toBe(`bob ${ANN}`);
     expect(await ask(h2, 'bob', `${ANN}:80`, { bytes: 3_000_000 })).toBe(`ann ${BOB}`);
@@ -381,6 +409,35 @@ describe('when the directory is out of reach', () => {
     expect(await refusal(h2, 'run', '--network', 'cut', 'busybox', 'true')).toMatch(/directory|database/i);
   });
 
+  test('an agent that starts meanwhile goes on with what it knew last', async () => {
+    await waitFor('the end of routes', async () => (await routesOn(h2)).length === 0, 20_000);
+    const asking = h2.background(['docker', 'exec', 'two', 'busybox', 'ping', '-i', '0.2', '-W', '1', '10.60.0.3']);
+    const heard = () => (asking.text().match(/bytes from/g) ?? []).length;
+    await waitFor('answers', () => heard() > 3, 20_000);
+    await h2.killAgent();
+    await waitFor('the agent', async () => (await h2.tryDaolictl('cluster', 'status')).code === 0, 20_000);
+    await waitFor(
+      'the agent to be ready',
+      async () => (await getApi<{ state: string }>(h2, '/v1/status')).state === 'ready',
+      20_000,
+    );
+    expect(await h2.daolictl('cluster', 'status')).toContain('directory: away');
+    const before = heard();
+    await waitFor('answers on the route from before', () => heard() > before + 3, 5000);
+    // A route that there was none of, and one from the other side.
+    expect(await ask(h2, 'two', '10.60.0.4:80')).toBe('four 10.60.0.2');
+    await asking.stop();
+    await waitFor('the end of routes', async () => (await routesOn(h2)).length === 0, 20_000);
+    expect(await ask(h3, 'four', '10.60.0.2:80')).toBe('two 10.60.0.4');
+    const begin = performance.now();
+    const said = await refusal(h2, 'run', '--network', 'cut', 'busybox', 'true');
+    expect(said).toMatch(/the DaoliNet database did not answer within 5 s/);
+    expect(performance.now() - begin).toBeLessThan(10_000);
+    // What becomes of the cluster meanwhile is learned afterwards.
+    await startServer(h3, 'late', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.6']);
+    await remove(h3, ['four'], []);
+  });
+
   test('and all is well again when it is back', async () => {
     await h2.exec('nft', ['delete', 'table', 'inet', 'shut']);
     await waitFor(
@@ -391,6 +448,8 @@ describe('when the directory is out of reach', () => {
     expect(await h2.docker('run', '--rm', '--network', 'cut', 'busybox', 'echo', 'well')).toBe('well');
     await startServer(h3, 'five', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.5']);
     expect(await ask(h2, 'two', '10.60.0.5:80')).toBe('five 10.60.0.2');
+    expect(await ask(h2, 'two', '10.60.0.6:80')).toBe('late 10.60.0.2');
+    expect(await ask(h2, 'two', '10.60.0.4:80')).toBe('EHOSTUNREACH');
   });
 });
 
@@ -474,7 +533,9 @@ describe('who may do what', () => {
       [h1, 'ann'],
       [h2, 'two'],
     ] as const) {
-      expect(await ask(host, name, '192.0.2.1:7470', { timeoutMs: 1500 })).toBe('timeout');
+      for (const door of ['192.0.2.1', '192.0.2.2', '192.0.2.3']) {
+        expect(await ask(host, name, `${door}:7470`, { timeoutMs: 1500 })).toBe('timeout');
+      }
     }
   });
 
