@@ -169,6 +169,7 @@ export class Agent implements ShownAgent {
       server: new DirectoryServer(DIRECTORY_SERVER, systemClock),
       members: DIRECTORY_SERVER.members,
       setRemotes: (remotes) => this.directory.setRemotes(remotes),
+      remote: () => this.directory.remote,
       locatorRange: this.settings().locatorRange,
       logger,
       clock: systemClock,

@@ -34,6 +34,8 @@ export interface ClusterParts {
   readonly members: string;
   /** Where the directory is to be looked for from now on. */
   readonly setRemotes: (remotes: readonly string[]) => void;
+  /** Where it was found. */
+  readonly remote: () => string | undefined;
   readonly locatorRange: Cidr;
   readonly logger: Logger;
   readonly clock: Clock;

@@ -1,6 +1,7 @@
 // A host as a server of its cluster: its door is open for all that the others ask, not for words alone, its database is a
-// member of the servers' Raft, and it has the authority's key. Which hosts are servers stands in their Host rows; a host becomes one, or a client again, when it reads
-// that its own row and what it has differ. What is on disk changes first, so that it can be gone on with after a crash.
+// member of the servers' Raft, and it has the authority's key. Which hosts are servers stands in their Host rows; a host becomes
+// one, or a client again, when it reads that its own row and what it has differ: it changes what is on disk, and its agent
+// starts anew with that.
 
 import { formatIpv4 } from '../base/addresses';
 import type { Clock } from '../base/clock';
@@ -28,11 +29,17 @@ export interface ServerRoleParts {
   readonly createFront: (facts: ClusterFacts, links: MemberLinks | undefined) => Front;
   /** Where the directory is to be looked for from now on. */
   readonly setRemotes: (remotes: readonly string[]) => void;
+  /** Where it was found. */
+  readonly remote: () => string | undefined;
+  /** The agent ends and starts anew. */
+  readonly restart: () => void;
   readonly logger: Logger;
   readonly clock: Clock;
 }
 
 const RETRY_MS = 5_000;
+/** How long a server goes by another's database, while its own is well. */
+const HOME_MS = 10_000;
 
 /** Where the directory is: on a server in its own database, else behind the servers' doors. */
 export function remotesOf({ servers, datapathId, authority }: ClusterFacts): string[] {
@@ -55,7 +62,7 @@ export class ServerRole {
   private front: Front | undefined;
   private isStopped = false;
   private readonly queue = new KeyedQueue();
-  private readonly cancels = new Map<'door' | 'role', () => void>();
+  private readonly cancels = new Map<'door' | 'role' | 'home', () => void>();
   private readonly subscriptions: (() => void)[] = [];
 
   constructor(private readonly parts: ServerRoleParts) {
@@ -94,6 +101,7 @@ export class ServerRole {
     );
     this.adjust();
     void this.openDoor(this.links);
+    if (this.isServer) this.later('home', () => void this.goHome(), HOME_MS);
   }
 
   stop(): void {
@@ -141,30 +149,25 @@ export class ServerRole {
     // What it last knew may be over; it is asked again when it is back.
     if (row === undefined || !store.connected || this.isStopped || row.isServer === this.isServer) return;
     if (row.isServer) await this.becomeServer();
-    else await this.becomeClient();
+    else this.becomeClient();
   }
 
+  /** The agent that starts next does the rest; see prepare. */
   private async becomeServer(): Promise<void> {
-    const { logger } = this.parts;
+    const { logger, restart } = this.parts;
     const { facts } = this;
     const { authorityKey, clusterId } = await askForSecrets(facts);
     this.write({ ...facts, clusterId, authority: { ...facts.authority, key: authorityKey } });
-    await this.serve();
-    // The door of another would do as well, so it has to be told to leave that.
-    this.parts.setRemotes([DIRECTORY_REMOTE]);
-    this.parts.setRemotes(remotesOf(this.facts));
-    logger.info('this host serves the directory now');
+    logger.info('this host is to serve the directory: its agent starts anew');
+    restart();
   }
 
-  private async becomeClient(): Promise<void> {
-    const { logger, server, setRemotes } = this.parts;
+  private becomeClient(): void {
+    const { logger, restart } = this.parts;
     const { facts } = this;
     this.write({ ...facts, clusterId: undefined, authority: { ...facts.authority, key: undefined } });
-    setRemotes(remotesOf(this.facts));
-    this.closeDoor();
-    void this.openDoor(undefined);
-    await server.clear();
-    logger.info('this host serves the directory no more');
+    logger.info('this host is to serve the directory no more: its agent starts anew');
+    restart();
   }
 
   /** The others first: without them the database may not come up. */
@@ -224,9 +227,22 @@ export class ServerRole {
     this.front = undefined;
   }
 
-  private later(what: 'door' | 'role', again: () => void): void {
+  /** A server that had to look for the directory elsewhere goes back to its own database when that is one of them again. */
+  private async goHome(): Promise<void> {
+    const { server, remote, setRemotes } = this.parts;
+    const isAway = remote() !== undefined && remote() !== DIRECTORY_REMOTE;
+    const status = isAway ? await server.status().catch(() => undefined) : undefined;
+    if (this.isStopped) return;
+    if (status?.isMember === true && status.leader !== undefined) {
+      setRemotes([DIRECTORY_REMOTE]);
+      setRemotes(remotesOf(this.facts));
+    }
+    this.later('home', () => void this.goHome(), HOME_MS);
+  }
+
+  private later(what: 'door' | 'role' | 'home', again: () => void, ms = RETRY_MS): void {
     this.cancels.get(what)?.();
-    this.cancels.set(what, this.parts.clock.after(RETRY_MS, again));
+    this.cancels.set(what, this.parts.clock.after(ms, again));
   }
 }
 

@@ -140,6 +140,11 @@ export class Directory implements DirectoryStore {
     this.client.stop();
   }
 
+  /** Where the database is that is connected, or being tried. */
+  get remote(): string | undefined {
+    return this.client.remote;
+  }
+
   /** The database is elsewhere from now on; see OvsdbClient.setRemotes. */
   setRemotes(remotes: readonly string[]): void {
     this.client.setRemotes(remotes);
