@@ -44,6 +44,8 @@ export class Site {
 
   /** Gives a host that has just started its eth0, on this L2. */
   async plug(host: Namespace, name: string): Promise<void> {
+    // That of the host before its reboot, which the kernel takes away some time after the host's end.
+    await this.namespace.run(['ip', 'link', 'delete', name]);
     const veth = ['link', 'add', 'eth0', 'netns', `${host.init}`, 'type', 'veth', 'peer', 'name', name];
     await promisify(execFile)('ip', [...veth, 'netns', `${this.namespace.init}`]);
     await this.run('ip', 'link', 'set', name, 'master', 'br0', 'up');

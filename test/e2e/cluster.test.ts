@@ -414,12 +414,14 @@ describe('when the directory is out of reach', () => {
     await waitFor('answers on the route from before', () => heard() > before + 3, 5000);
     // A route that there was none of, and one from the other side.
     expect(await ask(h2, 'two', '10.60.0.4:80')).toBe('four 10.60.0.2');
+    // The end of the client alone would leave it running.
+    await h2.docker('exec', 'two', 'busybox', 'killall', 'busybox');
     await asking.stop();
     await waitFor('the end of routes', async () => (await routesOn(h2)).length === 0, 20_000);
     expect(await ask(h3, 'four', '10.60.0.2:80')).toBe('two 10.60.0.4');
     const begin = performance.now();
     const said = await refusal(h2, 'run', '--network', 'cut', 'busybox', 'true');
-    expect(said).toMatch(/the DaoliNet database did not answer within 5 s/);
+    expect(said).toMatch(/the DaoliNet database did not answer within 7 s/);
     expect(performance.now() - begin).toBeLessThan(10_000);
     // What becomes of the cluster meanwhile is learned afterwards.
     await startServer(h3, 'late', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.6']);
@@ -586,7 +588,7 @@ describe('who may do what', () => {
     expect(await askDirectory(identity, list)).toBe('closed');
     await waitFor(
       'the word on h3',
-      async () => (await h3.daolictl('cluster', 'status')).includes('directory: away'),
+      async () => (await h3.tryDaolictl('cluster', 'status')).stdout.includes('directory: away'),
       30_000,
     );
     expect((await h1.daolictl('host', 'ls')).includes('h3')).toBe(false);
