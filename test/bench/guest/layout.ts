@@ -1,0 +1,43 @@
+// The names and addresses in the guest. There are two hosts, a and b, each a network namespace, and between them one wire, a
+// veth pair, for each path, so that no path's bridge sees another's packets. Each path but the plain one has a container,
+// again a namespace, on either host.
+
+export const SIDES = ['a', 'b'] as const;
+export type Side = (typeof SIDES)[number];
+
+export const PATHS = ['daolinet', 'normal', 'bridge', 'vxlan', 'routed', 'plain'] as const;
+export type Path = (typeof PATHS)[number];
+
+export const TITLES: Record<Path, string> = {
+  daolinet: 'DaoliNet',
+  normal: 'OVS NORMAL',
+  bridge: 'Linux bridge',
+  vxlan: 'VXLAN',
+  routed: 'plain forwarding',
+  plain: 'host to host',
+};
+
+/** What a wire carries, in bytes of IP packet. */
+export const MTU = 1500;
+
+export const other = (side: Side): Side => (side === 'a' ? 'b' : 'a');
+export const hostOf = (side: Side): string => `host-${side}`;
+const numberOf = (side: Side): number => SIDES.indexOf(side) + 1;
+
+/** Where a path's traffic begins and ends: a container, or on the plain path the host itself. */
+export const endOf = (path: Path, side: Side): string => (path === 'plain' ? hostOf(side) : `${path}-${side}`);
+
+/** The host's interface at its end of a path's wire. The plain path is on that of DaoliNet: it leaves the NIC to the host. */
+export const wireOf = (path: Path): string => `w-${path === 'plain' ? 'daolinet' : path}`;
+
+/** The host's address on a wire. */
+export const serverAddress = (path: Path, side: Side): string =>
+  `192.0.2.${16 * PATHS.indexOf(path === 'plain' ? 'daolinet' : path) + numberOf(side)}`;
+
+/** The address that a path's traffic goes to or comes from. */
+export function addressOf(path: Path, side: Side): string {
+  if (path === 'plain') return serverAddress(path, side);
+  // Plain forwarding is between subnets; on the others both containers are in one.
+  const subnet = path === 'routed' ? 10 * numberOf(side) : 0;
+  return `10.${PATHS.indexOf(path)}.${subnet}.${numberOf(side) + 1}`;
+}

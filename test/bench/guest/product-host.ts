@@ -1,0 +1,153 @@
+// One host of DaoliNet in the guest, in its own network namespace: an Open vSwitch with the kernel's datapath, and the
+// product's own parts on it (links, bridge, controller), put together as the agent does, with one endpoint here and one on
+// the other host. Docker, the directory and the packet filter are not here: no packet of a route between hosts meets them.
+// Routes come by packet-in from the controller, which goes on running.
+
+import { join } from 'node:path';
+import { formatMac, parseCidr, parseIpv4, parseMac, type Ipv4, type Mac } from '../../../src/base/addresses';
+import { systemClock } from '../../../src/base/clock';
+import { silentLogger } from '../../../src/base/logger';
+import { Controller } from '../../../src/flowctl/controller';
+import type { FlowEndpoint, FlowFabric, FlowNetwork, FlowPeer } from '../../../src/flowctl/model';
+import { createLinuxHost } from '../../../src/host/linux-host';
+import { createRunner } from '../../../src/host/runner';
+import { createSysctlFiles } from '../../../src/host/sysctl-files';
+import { Switch } from '../../../src/switch/switch';
+import { startOvs, type Ovs } from '../../ovs/ovs';
+import { ip } from './command';
+import { addressOf, endOf, MTU, other, serverAddress, SIDES, type Side } from './layout';
+
+const BRIDGE = 'br-int';
+const HOST_INTERFACE = { name: 'daoli0', portNo: 65_025 } as const;
+const FABRIC_INTERFACE = { name: 'daoli-fab', portNo: 65_026 } as const;
+const ENDPOINT_PORT_NO = 1;
+const world = { clock: systemClock, random: Math.random };
+
+const pool = parseCidr('10.0.0.0/24');
+const network: FlowNetwork = {
+  id: 'n',
+  key: 1,
+  tenant: 1,
+  gateway: (pool.base + 1) as Ipv4,
+  pools: [pool],
+  internal: false,
+};
+
+const place = (side: Side) => SIDES.indexOf(side);
+const routerMacOf = (side: Side) => (parseMac('02:da:00:00:00:00') + 256 * (place(side) + 1)) as Mac;
+const blockOf = (side: Side) => (parseIpv4('100.64.0.0') + 256 * place(side)) as Ipv4;
+const hostAddressOf = (side: Side) => (blockOf(side) + 1) as Ipv4;
+const macOf = (side: Side) => (parseMac('02:00:00:00:00:01') + place(side)) as Mac;
+
+function endpointOf(side: Side, here: Side): FlowEndpoint {
+  const location =
+    side === here
+      ? ({ kind: 'local', portNo: ENDPOINT_PORT_NO } as const)
+      : ({ kind: 'remote', routerMac: routerMacOf(side) } as const);
+  const address = parseIpv4(addressOf('daolinet', side));
+  const locator = (blockOf(side) + 2) as Ipv4;
+  return { id: `endpoint-${side}`, networkKey: network.key, mac: macOf(side), ip: address, locator, location };
+}
+
+export interface ProductHost {
+  readonly ovs: Ovs;
+  readonly controller: Controller;
+}
+
+/** Starts the host of `side`. The namespaces, the wire and its address are there; this process is in the host's. */
+export async function startProductHost(side: Side): Promise<ProductHost> {
+  const ovs = await startOvs({ dummy: false });
+  const host = createLinuxHost({
+    runner: createRunner(),
+    sysctl: createSysctlFiles(),
+    logger: silentLogger,
+    ...world,
+  });
+  await host.start();
+  const socket = join(ovs.rundir, 'daolinet.sock');
+  const datapath = new Switch({
+    ...world,
+    remote: ovs.dbRemote,
+    bridge: BRIDGE,
+    controllerTarget: `unix:${socket}`,
+    datapathId: `000000000000000${place(side) + 1}`,
+    datapathType: 'system',
+    hwaddr: formatMac(routerMacOf(side)),
+    owner: side,
+  });
+  datapath.start();
+  await datapath.whenReady();
+  await datapath.ensureBridge();
+  const mac = (routerMacOf(side) + 1) as Mac;
+  const hostPort = {
+    mac,
+    portNo: await datapath.ensureInternalPort(HOST_INTERFACE.name, {
+      mac: formatMac(mac),
+      ofportRequest: HOST_INTERFACE.portNo,
+    }),
+  };
+  const addresses = [{ address: hostAddressOf(side), prefix: 24 }];
+  await host.links.configureInterface({ name: HOST_INTERFACE.name, mac, mtu: MTU, addresses, checksumOffload: true });
+  const fabric = await makeFabric(side, host.links, datapath);
+  await makeEndpoint(side, host.links, datapath);
+  const controller = new Controller({ path: socket, clock: systemClock, logger: silentLogger });
+  controller.setHost({
+    routerMac: routerMacOf(side),
+    hostPort,
+    hostAddress: hostAddressOf(side),
+    fabric,
+    locatorRange: parseCidr('100.64.0.0/10'),
+    kernelDatapath: true,
+  });
+  controller.setNetwork(network);
+  controller.setPeer(peerOf(other(side)));
+  const isConnected = controller.addEndpoint(endpointOf(side, side));
+  await controller.addEndpoint(endpointOf(other(side), side));
+  await controller.start();
+  await isConnected;
+  return { ovs, controller };
+}
+
+function peerOf(side: Side): FlowPeer {
+  const address = parseIpv4(serverAddress('daolinet', side));
+  return { routerMac: routerMacOf(side), locator: hostAddressOf(side), address };
+}
+
+type Links = ReturnType<typeof createLinuxHost>['links'];
+
+async function makeFabric(side: Side, links: Links, datapath: Switch): Promise<FlowFabric> {
+  const address = parseIpv4(serverAddress('daolinet', side));
+  const { name, portNo: ofportRequest } = FABRIC_INTERFACE;
+  const { mtu } = await links.ensureFabric({ name, mac: routerMacOf(side), address, hideFromStack: false });
+  const portNo = await datapath.addPort({ name, ofportRequest, externalIds: {}, isNewDevice: true });
+  return { portNo, serverAddress: address, mtu, isNarrow: MTU > mtu };
+}
+
+async function makeEndpoint(side: Side, links: Links, datapath: Switch): Promise<void> {
+  const [name, peer, container] = ['daoli-e', 'daoli-p', endOf('daolinet', side)];
+  await links.createVeth({ name, peer, mtu: MTU, peerMac: macOf(side), checksumOffload: true });
+  await datapath.addPort({ name, ofportRequest: ENDPOINT_PORT_NO, externalIds: {}, isNewDevice: true });
+  await ip(`
+    link set ${peer} netns ${container} name eth0
+    -n ${container} address add ${addressOf('daolinet', side)}/24 dev eth0
+    -n ${container} link set eth0 up
+    -n ${container} route add default via 10.0.0.1
+  `);
+}
+
+/** Runs on, and tells of its routes on every line of its standard input. */
+export async function runProductHost(side: Side): Promise<void> {
+  const { ovs, controller } = await startProductHost(side);
+  console.log(ovs.dbRemote);
+  process.stdin.on('data', () => void tell(ovs, controller));
+}
+
+async function tell(ovs: Ovs, controller: Controller): Promise<void> {
+  console.error(await ovs.appctl('dpctl/show'), await ovs.appctl('dpctl/dump-flows'));
+  const routes = (await controller.routes()).map(({ source, destination, packets }) => ({
+    source,
+    destination,
+    packets,
+  }));
+  console.log(JSON.stringify(routes));
+}
