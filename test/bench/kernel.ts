@@ -14,7 +14,9 @@ import type { Sample } from './guest/measure';
 import { median } from './support/report';
 import { publish, type Result } from './support/results';
 
-const FOLDER = resolve('build/guest');
+/** The Debian release whose cloud kernel the guest boots: trixie has Linux 6.12, bookworm 6.1. */
+const KERNEL = process.env['DAOLINET_BENCH_KERNEL'] ?? 'trixie';
+const FOLDER = resolve('build/guest', KERNEL);
 const GUEST = resolve('test/bench/guest');
 const ROUNDS = 5;
 const TIMEOUT_MS = 900_000;
@@ -133,7 +135,8 @@ function resultsOf(samples: readonly RoundSample[]): Result[] {
 }
 
 async function main(): Promise<void> {
-  await run('bash', [`${GUEST}/image.sh`, FOLDER], TIMEOUT_MS);
+  mkdirSync(FOLDER, { recursive: true });
+  await run('bash', [`${GUEST}/image.sh`, FOLDER, KERNEL], TIMEOUT_MS);
   const folder = mkdtempSync(`${FOLDER}/run-`);
   try {
     await makeWork(folder);

@@ -2,20 +2,21 @@
 # Makes the disk of the guest in which the kernel's datapath is measured: a Debian with its cloud kernel, Open vSwitch,
 # Node.js and what measures. Everything comes from Debian's packages. Takes some minutes once, and a moment when it is there.
 #
-# usage: image.sh FOLDER       leaves disk, kernel and initrd in FOLDER
+# usage: image.sh FOLDER KERNEL       leaves disk, kernel and initrd in FOLDER; KERNEL is the Debian release it is of
 # environment: DAOLINET_MIRROR      Debian mirror
 set -euo pipefail
 folder=$1
+kernel=$2
 
 SUITE=trixie
-PACKAGES=linux-image-cloud-amd64,openvswitch-switch,nodejs,iproute2,nftables,ethtool,iperf3,sockperf,procps,kmod
+PACKAGES=initramfs-tools,openvswitch-switch,nodejs,iproute2,nftables,ethtool,iperf3,sockperf,procps,kmod
 SIZE=2G
 KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 MIRROR=${DAOLINET_MIRROR:-http://deb.debian.org/debian}
 # Process 1 of the guest: what is to run comes on a second disk.
 BOOT='#!/bin/sh
 mount -t tmpfs tmpfs /mnt && mkdir /mnt/bench && mount -o ro /dev/vdb /mnt/bench && exec sh /mnt/bench/init.sh'
-RECIPE="$SUITE $PACKAGES $SIZE $BOOT"
+RECIPE="$SUITE $kernel $PACKAGES $SIZE $BOOT"
 
 # shellcheck source=../../../plugin/packages.sh
 . "$(dirname "$0")/../../../plugin/packages.sh"
@@ -39,6 +40,12 @@ script=$SUITE
 if ! debootstrap --variant=minbase --arch=amd64 --keyring=$KEYS --include=$PACKAGES $SUITE "$root" "$MIRROR" $script \
   >"$folder/debootstrap.log" 2>&1; then
   tail -n 20 "$folder/debootstrap.log" >&2
+  exit 1
+fi
+echo "deb $MIRROR $kernel main" >"$root/etc/apt/sources.list.d/kernel.list"
+if ! chroot "$root" sh -c "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+  --target-release $kernel linux-image-cloud-amd64" >"$folder/kernel.log" 2>&1; then
+  tail -n 20 "$folder/kernel.log" >&2
   exit 1
 fi
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
