@@ -19,7 +19,6 @@ const SERIAL = 1_000;
 const PIPELINED = 5_000;
 const IN_FLIGHT = 50;
 const BY_PROGRAM = 20;
-const DIRECTORY_SOCKET = '/run/daolinet/directory.sock';
 const CLIENT = resolve('build/bench/directory-client.cjs');
 const WAYS = ['door', 'socket'] as const;
 type Way = (typeof WAYS)[number];
@@ -38,10 +37,13 @@ async function measureOn(host: Host, task: DirectoryTask): Promise<DirectoryTime
   return JSON.parse(said) as DirectoryTimes;
 }
 
+/** The server's own socket, in the plugin's file system as the host sees it. */
+const socketOf = (host: Host) => `unix:/proc/${host.agentPid() ?? 0}/root/run/daolinet/directory.sock`;
+
 /** ms of each `ovsdb-client transact`, a program started for it. */
 async function byProgram(host: Host): Promise<number[]> {
   const select = { op: 'select', table: 'Host', where: [], columns: ['name'] };
-  const words = ['transact', `unix:${DIRECTORY_SOCKET}`, JSON.stringify(['DaoliNet', select])];
+  const words = ['transact', socketOf(host), JSON.stringify(['DaoliNet', select])];
   const times: number[] = [];
   for (let index = 0; index < BY_PROGRAM; index += 1) {
     const begin = performance.now();
@@ -74,7 +76,7 @@ async function main(): Promise<void> {
       tls: await tlsOf(h2),
       endpoint: endpoints.get('h2') ?? '',
     };
-    const socket = { remote: `unix:${DIRECTORY_SOCKET}`, endpoint: endpoints.get('h1') ?? '' };
+    const socket = { remote: socketOf(h1), endpoint: endpoints.get('h1') ?? '' };
     const found: Record<Way, DirectoryTimes[]> = { door: [], socket: [] };
     for (let run = 0; run <= RUNS; run += 1) {
       const ways = run % 2 === 0 ? WAYS : [...WAYS].reverse();

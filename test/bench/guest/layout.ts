@@ -5,7 +5,7 @@
 export const SIDES = ['a', 'b'] as const;
 export type Side = (typeof SIDES)[number];
 
-export const PATHS = ['daolinet', 'normal', 'bridge', 'vxlan', 'routed', 'plain'] as const;
+export const PATHS = ['daolinet', 'normal', 'bridge', 'vxlan', 'routed', 'macvlan', 'plain'] as const;
 export type Path = (typeof PATHS)[number];
 
 export const TITLES: Record<Path, string> = {
@@ -14,6 +14,7 @@ export const TITLES: Record<Path, string> = {
   bridge: 'Linux bridge',
   vxlan: 'VXLAN',
   routed: 'plain forwarding',
+  macvlan: 'macvlan',
   plain: 'host to host',
 };
 

@@ -1,6 +1,6 @@
 // The namespaces of the guest, and what stands beside DaoliNet in them, each on its own wire: a learning bridge of Open
 // vSwitch with the kernel's datapath, the kernel's bridge, the kernel's VXLAN as Docker's overlay network has it, and a host
-// that forwards packets as a router does.
+// that forwards packets as a router does, and containers that macvlan puts on the wire.
 
 import { command, inside, ip } from './command';
 import {
@@ -45,6 +45,7 @@ export async function makePeers(side: Side, remote: string): Promise<void> {
   await bridge(hostOf(side), 'bridge', wireOf('bridge'));
   await vxlan(side);
   await routed(side);
+  await macvlan(side);
 }
 
 /** The container's interface; the host's end of the pair is called as the path. */
@@ -98,4 +99,15 @@ async function routed(side: Side): Promise<void> {
     -n ${endOf('routed', side)} route add default via ${gateway(side)}
   `);
   await command(...inside(hostOf(side)), 'sh', '-c', 'echo 1 >/proc/sys/net/ipv4/ip_forward');
+}
+
+/** No bridge at all: as DaoliNet's fabric port is on the NIC, but with the container's stack on it. */
+async function macvlan(side: Side): Promise<void> {
+  const container = endOf('macvlan', side);
+  await ip(`
+    -n ${hostOf(side)} link add link ${wireOf('macvlan')} name macvlan type macvlan mode bridge
+    -n ${hostOf(side)} link set macvlan netns ${container} name eth0
+    -n ${container} address add ${addressOf('macvlan', side)}/24 dev eth0
+    -n ${container} link set eth0 up
+  `);
 }

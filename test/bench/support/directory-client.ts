@@ -33,9 +33,9 @@ async function readTask(): Promise<DirectoryTask> {
 
 async function uuidOf(client: OvsdbClient, endpoint: string): Promise<Uuid> {
   const [found] = await client.transact([select('Endpoint', [['id', '==', endpoint]], ['_uuid'])]);
-  const [row] = (found?.rows ?? []) as { _uuid: [string, Uuid] }[];
+  const [row] = (found?.rows ?? []) as { _uuid: Uuid }[];
   if (row === undefined) throw new Error(`the directory has no endpoint ${endpoint}`);
-  return row._uuid[1];
+  return row._uuid;
 }
 
 async function run(task: DirectoryTask): Promise<DirectoryTimes> {
@@ -73,5 +73,5 @@ readTask()
   .then((times) => console.log(JSON.stringify(times)))
   .catch((error: unknown) => {
     console.error(error instanceof Error ? error.message : String(error));
-    process.exitCode = 1;
+    process.exit(1); // the client would go on
   });
