@@ -143,6 +143,7 @@ export async function runProductHost(side: Side): Promise<void> {
 }
 
 async function tell(ovs: Ovs, controller: Controller): Promise<void> {
+  // For whoever looks into the console: how often the kernel found its flows at once.
   console.error(await ovs.appctl('dpctl/show'), await ovs.appctl('dpctl/dump-flows'));
   const routes = (await controller.routes()).map(({ source, destination, packets }) => ({
     source,
