@@ -2,14 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import type { AddressInfo } from 'node:net';
-import {
-  createAuthority,
-  createRequest,
-  fingerprintOf,
-  issue,
-  lifeLeft,
-  type Identity,
-} from '../../src/pki/authority';
+import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft, type Identity } from '../../src/pki/authority';
 
 const NOW = Date.now();
 const DAY = 86_400_000;
