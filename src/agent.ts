@@ -157,7 +157,9 @@ export class Agent implements ShownAgent {
           : new Error('the certificate is no server’s of this cluster (any more)'),
     };
     const snapshotPath = join(this.options.clusterFolder, SNAPSHOT_FILE);
-    return { address, tls, remotes: remotesOf(facts), snapshotPath };
+    // Servers look at what others write, and answer for them.
+    const extent = authority.key === undefined ? ('needed' as const) : ('everything' as const);
+    return { address, tls, extent, remotes: remotesOf(facts), snapshotPath };
   }
 
   private createCluster(): Cluster {

@@ -138,7 +138,8 @@ function describeNetwork(directory: DirectoryView, network: NetworkRow) {
     ipam: network.ipam,
     mtu: network.mtu,
     options: network.options,
-    endpoints: [...directory.endpointsOf(network.id)].length,
+    // Null where this host does not know them all, as it has none of them.
+    endpoints: directory.knowsAllOf(network.id) ? [...directory.endpointsOf(network.id)].length : null,
   };
 }
 

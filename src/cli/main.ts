@@ -142,7 +142,7 @@ function hostTable(hosts: readonly ShownHost[]): string {
       address ?? '-',
       isServer ? `server${member === null || member === 'follower' ? '' : ` (${member})`}` : 'client',
       locators.join(' '),
-      String(endpoints),
+      String(endpoints ?? '-'),
     ]),
   );
 }

@@ -60,7 +60,8 @@ export interface ShownHost {
   readonly member: 'leader' | 'follower' | 'joining' | null;
   readonly isThis: boolean;
   readonly locators: readonly string[];
-  readonly endpoints: number;
+  /** Null where this host does not know all endpoints of that one. */
+  readonly endpoints: number | null;
 }
 
 export interface ClusterStatus {
@@ -246,7 +247,7 @@ export class Cluster implements newcomers.FrontDesk {
       member: memberOf(row, raft),
       isThis: row.name === store.host,
       locators: row.locatorBlocks.map(formatCidr),
-      endpoints: [...store.view.endpointsOn(row.name)].length,
+      endpoints: store.view.isWhole || row.name === store.host ? [...store.view.endpointsOn(row.name)].length : null,
     }));
     const cluster = facts && {
       servers: facts.servers.map(({ address }) => formatIpv4(address)),

@@ -11,17 +11,19 @@ import type { Logger } from '../base/logger';
 import { OvsdbClient } from '../ovsdb/client';
 import type { TlsOptions } from '../ovsdb/connection';
 import { NotConnected } from '../ovsdb/errors';
-import type { Monitor, MonitoredTable } from '../ovsdb/monitor';
+import type { Monitor, MonitoredTable, TableConditions } from '../ovsdb/monitor';
 import type { Uuid } from '../ovsdb/notation';
 import type { StoredRow } from '../ovsdb/rows';
 import { RoundRobinAllocator } from './allocation';
+import { conditionsOf, NO_NEEDS, type Needs } from './conditions';
+import { fetchNeeds, Interest } from './interest';
 import { planOwnHost } from './own-host';
-import { TABLES_IN_ORDER } from './row-decoding';
+import { TABLES_IN_ORDER, type StoredTable } from './row-decoding';
 import { TypedOnlyRows, type TypedOnlyTable } from './row-encoding';
-import type { DirectoryChange } from './rows';
+import type { DirectoryChange, NetworkRow } from './rows';
 import type { SnapshotRow } from './snapshot';
 import { SnapshotKeeper } from './snapshot-keeper';
-import type { DirectoryStore, Ops, Plan } from './store';
+import type { DirectoryStore, Followed, Ops, Plan } from './store';
 import { DirectoryTables, type RawChange } from './tables';
 import { Transactor } from './transactor';
 import type { DirectoryView } from './view';
@@ -38,6 +40,11 @@ export interface DirectoryOptions {
   readonly locatorRange: Cidr;
   /** This server's own address in its cluster; without one it is alone. */
   readonly address?: Ipv4;
+  /**
+   * What is followed: by default everything, as servers do, which answer for others; or what this host's own containers may
+   * talk to (see conditions.ts).
+   */
+  readonly extent?: 'everything' | 'needed';
   /** For `ssl:` remotes. */
   readonly tls?: TlsOptions;
   /** The file of what was known last, to begin with where the database is away. Without it the database is waited for. */
@@ -73,6 +80,9 @@ export class Directory implements DirectoryStore {
   private readonly ownHostBackoff: Backoff;
   private readonly keptRows = new Map<TypedOnlyTable, TypedOnlyRows>();
   private monitor: Monitor | undefined;
+  /** Where not everything is followed. */
+  private interest: Interest | undefined;
+  private syncWaiters: Array<() => void> = [];
   private cancelRetry = () => {};
   private cancelRestore = () => {};
   private readonly snapshot: SnapshotKeeper | undefined;
@@ -89,7 +99,9 @@ export class Directory implements DirectoryStore {
     this.random = random;
     this.logger = logger;
     this.ownHostBackoff = new Backoff(OWN_HOST_RETRY.minMs, OWN_HOST_RETRY.maxMs, random);
-    this.tables = new DirectoryTables(host, (error) => this.reportBadRow(error));
+    const isFollowed = (network: NetworkRow) => this.interest?.follows(network) === true;
+    const follows = options.extent === 'needed' ? isFollowed : undefined;
+    this.tables = new DirectoryTables(host, (error) => this.reportBadRow(error), follows);
     const { snapshotPath: path } = options;
     const rows = () => this.snapshotRows();
     this.snapshot = path === undefined ? undefined : new SnapshotKeeper({ path, host, rows, clock, logger });
@@ -121,14 +133,37 @@ export class Directory implements DirectoryStore {
   /** Starts connecting. Idempotent. */
   start(): void {
     this.isStarted = true;
-    const all = Object.fromEntries(TABLES_IN_ORDER.map((table) => [table, {}]));
-    const typedOnly = { Address: this.typedOnly('Address'), Endpoint: this.typedOnly('Endpoint') };
-    this.monitor ??= this.client.monitor(
-      { ...all, ...typedOnly },
-      { onChanges: (changes) => this.handleChanges(changes), onSynced: () => this.handleSynced() },
-    );
+    if (this.tables.isWhole) this.beginMonitor();
     this.client.start();
     this.restoreLater();
+  }
+
+  private beginMonitor(where: TableConditions = {}): void {
+    const entry = (table: StoredTable): [string, MonitoredTable] => {
+      const conditions = where[table];
+      return [table, { ...this.monitored(table), ...(conditions && { where: conditions }) }];
+    };
+    this.monitor ??= this.client.monitor(Object.fromEntries(TABLES_IN_ORDER.map(entry)), {
+      onChanges: (changes) => this.handleChanges(changes),
+      onSynced: () => this.handleSynced(),
+    });
+  }
+
+  /** The first time: what this host has tells what it follows. */
+  private async beginInterest(): Promise<void> {
+    const needs = await fetchNeeds(this.client, this.host);
+    if (this.monitor === undefined) this.beginWith(needs);
+  }
+
+  private beginWith(needs: Needs): void {
+    const conditions = conditionsOf(needs);
+    const { host, tables: view, clock } = this;
+    const waiting = () => this.tables.waitingNetworks();
+    const apply = async (wanted: TableConditions) => {
+      if (this.monitor !== undefined) await this.client.setConditions(this.monitor, wanted);
+    };
+    this.interest = new Interest({ host, view, waiting, apply, clock }, { conditions, networks: needs.networks });
+    this.beginMonitor(conditions);
   }
 
   /** Closes the connection; what is being written fails with `unavailable`. Idempotent; start() may follow. */
@@ -137,6 +172,7 @@ export class Directory implements DirectoryStore {
     this.cancelRetry();
     this.cancelRestore();
     this.snapshot?.stop();
+    this.interest?.stop();
     this.client.stop();
   }
 
@@ -162,6 +198,12 @@ export class Directory implements DirectoryStore {
   /** Resolves also when the view was restored, with this host's row in it. */
   whenReady(): Promise<void> {
     return this.whenReadyOnce;
+  }
+
+  async follow(what: Followed): Promise<void> {
+    if (this.tables.isWhole) return;
+    await this.whenReadyOnce;
+    await this.interest?.follow(what);
   }
 
   transact<T>(plan: Plan<T>): Promise<T> {
@@ -196,10 +238,12 @@ export class Directory implements DirectoryStore {
   private async whenSynced(): Promise<void> {
     if (!this.isStarted) throw new NotConnected('the directory was stopped');
     await this.client.whenReady();
+    if (!this.connected) await new Promise<void>((resolve) => this.syncWaiters.push(resolve));
   }
 
-  /** How a table is monitored whose rows are kept as typed rows alone. */
-  private typedOnly(table: TypedOnlyTable): MonitoredTable {
+  /** How a table is monitored: rows of some are kept as typed rows alone. */
+  private monitored(table: StoredTable): MonitoredTable {
+    if (table !== 'Address' && table !== 'Endpoint') return {};
     return {
       keeper: () => {
         const rows = new TypedOnlyRows(this.tables.typedRows(table));
@@ -219,6 +263,9 @@ export class Directory implements DirectoryStore {
     this.isFirst = false;
     this.settle();
     this.snapshot?.changed();
+    const waiters = this.syncWaiters;
+    this.syncWaiters = [];
+    for (const resolve of waiters) resolve();
   }
 
   private handleChanges(raw: readonly RawChange[]): void {
@@ -226,6 +273,7 @@ export class Directory implements DirectoryStore {
     this.settle();
     if (this.monitor?.synced === true) this.snapshot?.changed();
     if (changes.length > 0) this.tell(this.changeListeners, changes);
+    this.interest?.take(changes);
   }
 
   private restoreLater(): void {
@@ -240,6 +288,8 @@ export class Directory implements DirectoryStore {
       const rows = this.snapshot.read();
       if (rows === undefined) return;
       const known = rows.map(([table, _uuid, row]) => [table, { ...row, _uuid }] as const);
+      // Whoever follows a part begins with what that is: with the rows, or with the database, if that is there by now.
+      if (this.monitor === undefined && this.client.state !== 'monitoring') this.beginWith(NO_NEEDS);
       if (this.monitor?.restore(known) !== true) return this.restoreLater();
       this.isRestored = true;
       this.logger.warn('the DaoliNet database does not answer: this host goes on with what it knew last');
@@ -285,10 +335,14 @@ export class Directory implements DirectoryStore {
   private async ensureOwnHost(): Promise<void> {
     this.cancelRetry();
     try {
+      if (!this.tables.isWhole && this.monitor === undefined) await this.beginInterest();
+      // What this host has decides about its row.
+      await this.settled();
       await this.transact((context) => ({
         ops: planOwnHost(context, this.ownHostFacts(), this.random),
         result: undefined,
       }));
+      await this.settled();
       this.ownHostBackoff.succeeded();
       this.ready();
     } catch (error) {
@@ -296,6 +350,12 @@ export class Directory implements DirectoryStore {
       this.logger.error('this host cannot be written into the directory', { error: messageOf(error) });
       this.cancelRetry = this.clock.after(this.ownHostBackoff.nextMs(), () => void this.ensureOwnHost());
     }
+  }
+
+  private async settled(): Promise<void> {
+    if (this.interest === undefined) return;
+    await this.whenSynced();
+    await this.interest.settle();
   }
 
   private ownHostFacts() {

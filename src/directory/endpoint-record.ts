@@ -28,7 +28,10 @@ function fullSandbox(sandbox: string): string {
 }
 
 /** The columns that are not in the row of its address. */
-export type EndpointColumns = Omit<EndpointRow, 'tenant' | 'address' | 'poolId' | 'addressUuid'>;
+export type EndpointColumns = Omit<EndpointRow, 'tenant' | 'address' | 'poolId' | 'addressUuid'> & {
+  /** Published ports whose rows are not in this replica. */
+  readonly unknownPorts: readonly Uuid[];
+};
 
 export class EndpointRecord implements EndpointRow {
   readonly uuid: Uuid;
@@ -40,6 +43,7 @@ export class EndpointRecord implements EndpointRow {
   readonly portNo: number;
   readonly containerName: string | undefined;
   readonly publishedPorts: readonly PublishedPortRow[];
+  readonly unknownPorts: readonly Uuid[];
   readonly created: number;
   readonly compactId: CompactId;
   private readonly compactContainerId: CompactId | undefined;
@@ -64,6 +68,7 @@ export class EndpointRecord implements EndpointRow {
     this.portNo = columns.portNo;
     this.containerName = columns.containerName;
     this.publishedPorts = columns.publishedPorts;
+    this.unknownPorts = columns.unknownPorts;
     this.created = columns.created;
     this.compactId = compactId(id);
     this.compactContainerId = containerId === undefined ? undefined : compactId(containerId);

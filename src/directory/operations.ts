@@ -138,9 +138,11 @@ export function releasePool(context: PlanContext, id: PoolId): Ops {
   const pool = view.pool(id);
   if (pool === undefined) return [];
   const others = pool.holders.filter((holder) => holder !== host);
+  // Who else has its network is not known: it goes with that.
+  const isKept = pool.networkId !== undefined && !view.isWhole;
   const isUsed = [...view.addressesOf(id)].some((row) => view.endpointAt(row.tenant, row.address) !== undefined);
   const isElsewhere = pool.networkId !== undefined && hasOtherReplica(context, pool.networkId);
-  if (others.length === 0 && !isUsed && !isElsewhere) return removePool(pool);
+  if (others.length === 0 && !isUsed && !isElsewhere && !isKept) return removePool(pool);
   if (others.length === pool.holders.length) return [];
   return [mutate('Pool', isRow(pool.uuid), [['holders', 'delete', [ownHost(context).uuid]]])];
 }
@@ -254,17 +256,20 @@ export function deleteNetwork(context: PlanContext, id: NetworkId): Ops {
   const { view, host } = context;
   const network = view.network(id);
   if (network === undefined) return [];
-  const isShared = hasOtherReplica(context, id);
+  const isShared = !view.isWhole || hasOtherReplica(context, id);
   const inTheWay = [...view.endpointsOf(id)].some((endpoint) => !isShared || endpoint.host === host);
   if (inTheWay) {
     throw new DaoliError('conflict', `${describeNetwork(view, id)} still has endpoints: remove them first`, id);
   }
   const replicas = [...view.replicasOf(id)];
   const own = replicas.filter((replica) => replica.host === host);
-  // Two hosts that give it back at once must not each leave the rest to the other.
+  // Two hosts that give it back at once must not each leave the rest to the other. A host that does not know who else has
+  // it leaves it to a server, which sees when nobody has.
   const asKnown = replicas.map((replica) => ({ docker_id: replica.dockerId }));
   const leave = [
-    wait('NetworkReplica', [['network', '==', network.uuid]], asKnown, { columns: ['docker_id'] }),
+    ...(view.isWhole
+      ? [wait('NetworkReplica', [['network', '==', network.uuid]], asKnown, { columns: ['docker_id'] })]
+      : []),
     ...own.map((replica) => remove('NetworkReplica', isRow(replica.uuid))),
   ];
   if (!isShared) {
@@ -276,7 +281,7 @@ export function deleteNetwork(context: PlanContext, id: NetworkId): Ops {
 
 /** This host's Docker has lost a network: nobody has removed it, so other hosts keep theirs. Else as `deleteNetwork`. */
 export function loseNetwork(context: PlanContext, id: NetworkId): Ops {
-  if (!hasOtherReplica(context, id)) return deleteNetwork(context, id);
+  if (context.view.isWhole && !hasOtherReplica(context, id)) return deleteNetwork(context, id);
   const own = context.view.replicaOn(context.host, id);
   return own === undefined ? [] : [remove('NetworkReplica', isRow(own.uuid))];
 }

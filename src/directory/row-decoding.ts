@@ -64,6 +64,13 @@ type Decoder<T extends StoredTable> = (uuid: Uuid, raw: RawRow, rows: RowResolve
 
 const NONE: readonly never[] = Object.freeze([]);
 
+/** The row refers to one that is not there. */
+export class MissingReference extends DaoliError {
+  constructor(readonly table: StoredTable) {
+    super('internal', `a row of the directory refers to a ${table} that is not there`);
+  }
+}
+
 function text(value: unknown): string {
   if (typeof value === 'string') return value;
   throw new DaoliError('internal', `a text is missing in a row of the directory`);
@@ -86,8 +93,7 @@ function list<T>(value: unknown, decode: (element: unknown) => T): readonly T[] 
 
 function follow<T extends StoredTable>(rows: RowResolver, table: T, uuid: unknown): StoredRows[T] {
   const row = rows.row(table, text(uuid));
-  if (row === undefined)
-    throw new DaoliError('internal', `a row of the directory refers to a ${table} that is not there`);
+  if (row === undefined) throw new MissingReference(table);
   return row;
 }
 
@@ -95,6 +101,17 @@ function follow<T extends StoredTable>(rows: RowResolver, table: T, uuid: unknow
 function hostNames(rows: RowResolver, value: unknown): readonly string[] {
   const names = list(value, (uuid) => follow(rows, 'Host', uuid).name);
   return names.length === 1 ? rows.listOf(names[0] as string) : names;
+}
+
+/** Ports of other hosts' endpoints need not be there: they are not followed everywhere. */
+function publishedPorts(rows: RowResolver, value: unknown) {
+  const uuids = list(value, (uuid) => text(uuid) as Uuid);
+  const ports = list(uuids, (uuid) => rows.row('PublishedPort', uuid as Uuid)).filter((port) => port !== undefined);
+  const isUnknown = (uuid: Uuid) => rows.row('PublishedPort', uuid) === undefined;
+  return {
+    publishedPorts: ports.length === 0 ? NONE : ports,
+    unknownPorts: ports.length === uuids.length ? NONE : uuids.filter(isUnknown),
+  };
 }
 
 const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
@@ -194,7 +211,7 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
       containerId: optionalText(raw['container_id']),
       containerName: optionalText(raw['container_name']),
       aliases: list(raw['aliases'], text),
-      publishedPorts: list(raw['published_ports'], (port) => follow(rows, 'PublishedPort', port)),
+      ...publishedPorts(rows, raw['published_ports']),
       created: number(raw['created']),
     };
     return new EndpointRecord(columns, address);

@@ -5,8 +5,9 @@
 import { formatIpv4, formatMac } from '../base/addresses';
 import type { Uuid } from '../ovsdb/notation';
 import type { StoredRow } from '../ovsdb/rows';
+import type { EndpointRecord } from './endpoint-record';
 import type { RawRow } from './row-decoding';
-import type { AddressRow, EndpointRow, HostRow, NetworkRow, PoolRow, TenantRow } from './rows';
+import type { AddressRow, HostRow, NetworkRow, PoolRow, TenantRow } from './rows';
 
 /** The tables of which only typed rows are kept. */
 export type TypedOnlyTable = 'Address' | 'Endpoint';
@@ -31,7 +32,7 @@ export function encodeAddress(row: AddressRow, rows: RowFinder): RawRow {
   };
 }
 
-export function encodeEndpoint(row: EndpointRow, rows: RowFinder): RawRow {
+export function encodeEndpoint(row: EndpointRecord, rows: RowFinder): RawRow {
   return {
     id: row.id,
     network: rows.network(row.networkId)?.uuid,
@@ -45,7 +46,7 @@ export function encodeEndpoint(row: EndpointRow, rows: RowFinder): RawRow {
     container_id: row.containerId,
     container_name: row.containerName,
     aliases: row.aliases,
-    published_ports: row.publishedPorts.map((port) => port.uuid),
+    published_ports: [...row.publishedPorts.map((port) => port.uuid), ...row.unknownPorts],
     created: row.created,
   };
 }

@@ -3,7 +3,7 @@
 
 import type { Cidr, Ipv4 } from '../base/addresses';
 import type { Operation } from '../ovsdb/notation';
-import type { DirectoryChange } from './rows';
+import type { DirectoryChange, NetworkId, PoolId } from './rows';
 import type { DirectoryView } from './view';
 
 /**
@@ -46,6 +46,12 @@ export interface Planned<T> {
  */
 export type Plan<T> = (context: PlanContext) => Planned<T>;
 
+/** A network, or a pool; one that is not there is passed over. */
+export interface Followed {
+  readonly network?: NetworkId;
+  readonly pool?: PoolId;
+}
+
 export interface DirectoryStore {
   readonly view: DirectoryView;
   /** The name of this host's row. */
@@ -54,6 +60,12 @@ export interface DirectoryStore {
   readonly connected: boolean;
   /** Resolves when the view is complete for the first time and this host's row is there. */
   whenReady(): Promise<void>;
+  /**
+   * Resolves when the view has every endpoint and address of a network, or of a pool and its network: before an address is
+   * chosen, or an endpoint made, where this host may have none yet. They stay for minutes, and as long as it has some.
+   * Throws `unavailable` if the database is away for longer than 5 s.
+   */
+  follow(what: Followed): Promise<void>;
   /**
    * Plans and writes as one transaction, and plans again if it raced. When it resolves, the view has it. Throws what the
    * plan throws; `conflict` if it keeps losing races; `unavailable` if the database is away for longer than 5 s.

@@ -9,7 +9,8 @@ import type { Uuid } from '../ovsdb/notation';
 import type { EndpointRecord } from './endpoint-record';
 import { KeyedRows } from './keyed-rows';
 import { isEndpoint, PoolIndex, type AddressUser } from './pool-index';
-import { decodeRow, TABLES_IN_ORDER, type RawRow, type RowResolver } from './row-decoding';
+import { ReplicaIndex } from './replica-index';
+import { decodeRow, MissingReference, TABLES_IN_ORDER, type RawRow, type RowResolver } from './row-decoding';
 import type { StoredRows, StoredTable } from './row-decoding';
 import { encodeAddress, encodeEndpoint, type TypedOnlyTable, type TypedRows } from './row-encoding';
 import type {
@@ -68,7 +69,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private readonly tenantsByName = new Map<string, TenantRow>();
   private readonly networksById = new Map<NetworkId, NetworkRow>();
   private readonly networksByKey = new Map<number, NetworkRow>();
-  private readonly replicasByDockerId = new Map<string, NetworkReplicaRow>();
+  private readonly replicas = new ReplicaIndex();
   private readonly poolIndex = new PoolIndex();
   private readonly endpointsById = new KeyedRows<CompactId, EndpointRecord>((row) => row.compactId);
   private readonly endpointsByLocator = new KeyedRows<Ipv4, EndpointRow>((row) => row.locator);
@@ -76,11 +77,17 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private readonly ownByPort = new Map<number, EndpointRow>();
   private readonly publishing = new Set<EndpointRecord>();
   private readonly hostLists = new Map<string, readonly string[]>();
+  /** Endpoints whose address is not followed (yet). */
+  private readonly waiting = new Map<Uuid, RawRow>();
 
-  /** `onBadRow` hears of rows that make no sense; they are left out. */
+  /**
+   * `onBadRow` hears of rows that make no sense; they are left out. With `isFollowed`, which says of which networks all
+   * endpoints and addresses are followed, an endpoint without its address is none: it is shown when that is there, too.
+   */
   constructor(
     private readonly ownHost: string,
     private readonly onBadRow: (error: DaoliError) => void = () => undefined,
+    private readonly isFollowed?: (network: NetworkRow) => boolean,
   ) {}
 
   /**
@@ -91,7 +98,31 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     const steps = this.inOrder(changes);
     const went = steps.toReversed().flatMap((step) => this.takeOut(step));
     const came = steps.flatMap((step) => this.putIn(step));
-    return [...went, ...came].filter((change) => change !== undefined);
+    const waited = this.withTheirAddress().flatMap((step) => this.putIn(step));
+    return [...went, ...came, ...waited].filter((change) => change !== undefined);
+  }
+
+  /** Endpoints that waited for an address which is there now. */
+  private withTheirAddress(): Step[] {
+    return [...this.waiting]
+      .filter(([, raw]) => this.rows.Address.has(String(raw['address'])))
+      .map(([uuid, raw]) => ({ table: 'Endpoint', uuid, raw }));
+  }
+
+  /** The networks of this host's endpoints that wait for their addresses. */
+  *waitingNetworks(): Iterable<NetworkRow> {
+    for (const raw of this.waiting.values()) {
+      const network = this.rows.Network.get(String(raw['network']));
+      if (network !== undefined && this.rows.Host.get(String(raw['host']))?.name === this.ownHost) yield network;
+    }
+  }
+
+  get isWhole(): boolean {
+    return this.isFollowed === undefined;
+  }
+  knowsAllOf(id: NetworkId): boolean {
+    const network = this.network(id);
+    return this.isFollowed === undefined || (network !== undefined && this.isFollowed(network));
   }
 
   private inOrder(changes: readonly RawChange[]): Step[] {
@@ -105,6 +136,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   /** First half of a step: a deleted row leaves, and a changed endpoint leaves the indexes whose keys may change. */
   private takeOut({ table, uuid, raw }: Step): DirectoryChange | undefined {
     const previous = this.rows[table].get(uuid);
+    if (table === 'Endpoint') this.waiting.delete(uuid);
     if (previous === undefined) return undefined;
     if (raw === undefined) {
       this.rows[table].delete(uuid);
@@ -134,6 +166,10 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     try {
       return decodeRow(table, uuid, raw, this);
     } catch (error) {
+      if (table === 'Endpoint' && this.isWaiting(error)) {
+        this.waiting.set(uuid, raw);
+        return undefined;
+      }
       this.onBadRow(
         new DaoliError('internal', `row ${uuid} of ${table} is left out: ${messageOf(error)}`, uuid, { cause: error }),
       );
@@ -141,12 +177,15 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     }
   }
 
+  private isWaiting(error: unknown): boolean {
+    return !this.isWhole && error instanceof MissingReference && error.table === 'Address';
+  }
+
   private index(table: StoredTable, row: StoredRows[StoredTable], previous: StoredRows[StoredTable] | undefined): void {
     if (table === 'Host') this.hostsByName.set((row as HostRow).name, row as HostRow);
     else if (table === 'Tenant') this.tenantsByName.set((row as TenantRow).name, row as TenantRow);
-    else if (table === 'NetworkReplica') {
-      this.replicasByDockerId.set((row as NetworkReplicaRow).dockerId, row as NetworkReplicaRow);
-    } else if (table === 'Pool') this.poolIndex.setPool(row as PoolRow);
+    else if (table === 'NetworkReplica') this.replicas.set(row as NetworkReplicaRow);
+    else if (table === 'Pool') this.poolIndex.setPool(row as PoolRow);
     else if (table === 'Address') {
       this.poolIndex.setAddress(row as AddressRow, previous as AddressRow | undefined);
     } else if (table === 'Endpoint') this.indexEndpoint(row as EndpointRecord);
@@ -162,7 +201,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
       this.hostsByName.delete((row as HostRow).name);
       this.hostLists.delete((row as HostRow).name);
     } else if (table === 'Tenant') this.tenantsByName.delete((row as TenantRow).name);
-    else if (table === 'NetworkReplica') this.replicasByDockerId.delete((row as NetworkReplicaRow).dockerId);
+    else if (table === 'NetworkReplica') this.replicas.delete(row as NetworkReplicaRow);
     else if (table === 'Pool') this.poolIndex.deletePool(row as PoolRow);
     else if (table === 'Address') this.poolIndex.deleteAddress(row as AddressRow);
     else if (table === 'Endpoint') this.unindexEndpoint(row as EndpointRecord);
@@ -255,15 +294,14 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   }
 
   networkOfDocker(dockerId: string): NetworkRow | undefined {
-    const replica = this.replicasByDockerId.get(dockerId);
+    const replica = this.replicas.ofDocker(dockerId);
     return this.networksById.get(replica?.networkId ?? (dockerId as NetworkId));
   }
-  *replicasOf(id: NetworkId): Iterable<NetworkReplicaRow> {
-    for (const replica of this.replicasByDockerId.values()) if (replica.networkId === id) yield replica;
+  replicasOf(id: NetworkId): Iterable<NetworkReplicaRow> {
+    return this.replicas.of(id);
   }
   replicaOn(host: string, id: NetworkId): NetworkReplicaRow | undefined {
-    for (const replica of this.replicasOf(id)) if (replica.host === host) return replica;
-    return undefined;
+    return this.replicas.on(host, id);
   }
 
   pool(id: PoolId): PoolRow | undefined {

@@ -19,6 +19,11 @@ import type {
 } from './rows';
 
 export interface DirectoryView {
+  /** False: of endpoints, addresses and ports only what this host needs is here, and of replicas of networks its own. */
+  readonly isWhole: boolean;
+  /** Whether every endpoint and address of a network is here. */
+  knowsAllOf(id: NetworkId): boolean;
+
   /** A row by its uuid. */
   row<T extends keyof DirectoryRows>(table: T, uuid: string): DirectoryRows[T] | undefined;
 
@@ -34,7 +39,7 @@ export interface DirectoryView {
   networks(): Iterable<NetworkRow>;
   /** The network that some host's Docker has under this id. */
   networkOfDocker(dockerId: string): NetworkRow | undefined;
-  /** As which networks the hosts' Dockers have it. */
+  /** As which networks the hosts' Dockers have it: all of them where the view is whole, else this host's. */
   replicasOf(id: NetworkId): Iterable<NetworkReplicaRow>;
   replicaOn(host: string, id: NetworkId): NetworkReplicaRow | undefined;
 

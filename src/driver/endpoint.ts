@@ -76,7 +76,10 @@ export class Endpoints {
       throw new DaoliError('invalid', 'Interface.Address is empty: an endpoint needs an IPv4 address');
     }
     return this.parts.calls.run(request.endpointId, deadline, async () => {
-      const planned = this.parts.driver.store.transact((context) => this.planCreate(context, request, address.address));
+      const { store } = this.parts.driver;
+      // Before it is there: its first packet finds whoever else is in its network.
+      await deadline.wait(DIRECTORY, store.follow({ network: request.networkId }));
+      const planned = store.transact((context) => this.planCreate(context, request, address.address));
       const { mac, isNew } = await deadline.wait(DIRECTORY, planned);
       if (isNew) this.parts.wiring.prepareNext(request.endpointId);
       return mac;

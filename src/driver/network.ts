@@ -95,7 +95,8 @@ export class Networks {
     const { store, flows } = this.parts.driver;
     if (store.view.network(networkId) === undefined) return;
     await this.forgetEndpoints(networkId, deadline);
-    const isElsewhere = [...store.view.replicasOf(networkId)].some(({ host }) => host !== store.host);
+    const { view, host } = store;
+    const isElsewhere = !view.isWhole || [...view.replicasOf(networkId)].some((replica) => replica.host !== host);
     // Where other hosts have it still, whoever follows the directory takes it out when the last has given it back.
     if (!isElsewhere) await flows.removeNetwork(networkId);
     await deadline.wait(DIRECTORY, this.deleteRows(networkId, why));

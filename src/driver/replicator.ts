@@ -7,7 +7,7 @@ import { Backoff } from '../base/backoff';
 import type { Clock } from '../base/clock';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
-import { insertReplica } from '../directory/operations';
+import { deleteNetwork, insertReplica } from '../directory/operations';
 import { NETWORK_OPTION, type DirectoryChange, type NetworkId, type NetworkRow } from '../directory/rows';
 import type { DirectoryStore } from '../directory/store';
 import type { DirectoryView } from '../directory/view';
@@ -20,6 +20,8 @@ export type Replication =
   | { readonly kind: 'note'; readonly network: NetworkRow }
   | { readonly kind: 'create'; readonly network: NetworkRow; readonly spec: NetworkSpec }
   | { readonly kind: 'remove'; readonly network: NetworkRow; readonly dockerId: string }
+  /** It was removed, and no host has it any more. Hosts that know only their own leave this to servers. */
+  | { readonly kind: 'end'; readonly network: NetworkRow }
   /** Another network of the host has its name: it is told, and nothing is touched. */
   | { readonly kind: 'name-taken'; readonly network: NetworkRow; readonly name: string };
 
@@ -31,6 +33,7 @@ export function planReplication(
   const ids = new Set(inDocker.map(({ id }) => id));
   const names = new Set(inDocker.map(({ name }) => name));
   const plan = (network: NetworkRow): Replication | undefined => {
+    if (isOver(view, network)) return { kind: 'end', network };
     if (!isUnfinished(view, host, network)) return undefined;
     const own = view.replicaOn(host, network.id);
     if (own !== undefined) return { kind: 'remove', network, dockerId: own.dockerId };
@@ -49,8 +52,16 @@ function isUnfinished(view: DirectoryView, host: string, network: NetworkRow): b
   return network.isRemoved && !isUsedOn(view, host, network.id);
 }
 
+/** Nobody has it any more, and nobody's Docker will get it again. */
+function isOver(view: DirectoryView, network: NetworkRow): boolean {
+  if (!network.isRemoved || !view.isWhole) return false;
+  const [replica] = view.replicasOf(network.id);
+  const [endpoint] = view.endpointsOf(network.id);
+  return replica === undefined && endpoint === undefined;
+}
+
 function isWorkLeft(view: DirectoryView, host: string): boolean {
-  for (const network of view.networks()) if (isUnfinished(view, host, network)) return true;
+  for (const network of view.networks()) if (isUnfinished(view, host, network) || isOver(view, network)) return true;
   return false;
 }
 
@@ -174,6 +185,8 @@ export class Replicator {
         await docker.removeNetwork(action.dockerId);
         logger.info('removed a network that was removed on another host', { network: id, name });
         return;
+      case 'end':
+        return store.transact((context) => ({ ops: deleteNetwork(context, id), result: undefined }));
       case 'name-taken':
         throw new Error(`this host has another network ${action.name}: remove or rename one of the two`);
     }

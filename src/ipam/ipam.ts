@@ -49,7 +49,11 @@ export class Ipam {
   /** RequestAddress. Idempotent for the same MAC address or the same purpose. Throws as planAddress. */
   requestAddress(request: AddressRequest): Promise<GivenAddress> {
     const { store } = this.options;
-    const plan = () => store.transact((context) => planAddress(context, request, this.cursors));
+    const plan = async () => {
+      // What is free is what is not there: the pool has to be known whole. A gateway's address is known everywhere.
+      if (request.use === 'endpoint') await store.follow({ pool: request.poolId });
+      return store.transact((context) => planAddress(context, request, this.cursors));
+    };
     // A request that comes twice at once is answered once; those without a MAC address cannot be told apart.
     return request.mac === undefined ? plan() : this.queue.run(`${request.poolId} ${request.mac}`, plan);
   }

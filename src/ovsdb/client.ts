@@ -9,7 +9,7 @@ import { Connection, CONNECTION_DEFAULTS, type ReplyHandler, type TlsOptions } f
 import type { OvsdbError } from './errors';
 import { ConnectionLost, InvalidValue, NotConnected, ProtocolError } from './errors';
 import { Locks, type LockRequest, type SendLock } from './locks';
-import { Monitor, type MonitoredTables, type MonitorListener } from './monitor';
+import { Monitor, type MonitoredTables, type MonitorListener, type TableConditions } from './monitor';
 import type { Operation, OperationResult } from './notation';
 import { parseRemote, RemoteRotation, type BackoffOptions } from './remotes';
 import { decodeResults } from './results';
@@ -190,6 +190,16 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
     this.monitors.add(monitor);
     this.live?.session.addMonitor(monitor);
     return monitor;
+  }
+
+  /**
+   * Follows the rows of other conditions from now on. Resolves when the monitor has all of them, and has told its listener;
+   * rows that no condition holds for any more have gone by then. While the connection is away, that is after the next one.
+   */
+  setConditions(monitor: Monitor, where: TableConditions): Promise<void> {
+    const done = monitor.want(where);
+    this.live?.session.changeConditions(monitor);
+    return done;
   }
 
   /** Ends a monitor. Idempotent. */

@@ -4,20 +4,25 @@
 import { ProtocolError } from './errors';
 import { isUuid, ZERO_UUID, type Condition, type Uuid } from './notation';
 import { RowCache, type Change, type UpdateDialect } from './row-cache';
-import { encodeConditions, type StoredRow } from './rows';
+import { encodeConditions, tableOf, type StoredRow } from './rows';
 import type { DatabaseSchema } from './schema';
 
 /** What to monitor of a table. */
 export interface MonitoredTable {
   /** All columns if none are named. A column that the server's schema lacks reads as undefined. */
   readonly columns?: readonly string[];
-  /** Rows that fulfil one of these; all rows if it is not given. Servers without monitor_cond send all rows. */
+  /**
+   * Rows that fulfil one of these: none where the list is empty, all where it is not given. Servers without monitor_cond
+   * send all rows. It can be changed: see OvsdbClient.setConditions.
+   */
   readonly where?: readonly Condition[];
   /** Makes what the rows are kept in; see RowKeeper. By default a plain Map. */
   readonly keeper?: () => Map<Uuid, StoredRow>;
 }
 
 export type MonitoredTables = Readonly<Record<string, MonitoredTable>>;
+/** Conditions by table; those that are not named stay as they are. */
+export type TableConditions = Readonly<Record<string, readonly Condition[]>>;
 
 /** The methods to try, the best first; an older server knows only the later ones. */
 export const MONITOR_METHODS = ['monitor_cond_since', 'monitor_cond', 'monitor'] as const;
@@ -44,12 +49,19 @@ export class Monitor {
   private wasAnswered = false;
   /** Rows that are not from a server, until one answers. */
   private restored: ReadonlyMap<string, Map<Uuid, StoredRow>> | undefined;
+  private readonly conditions: Map<string, readonly Condition[]>;
+  /** Counts the changes of `conditions`: those that were made, sent, and answered. The rows are those of `answered`. */
+  private readonly revision = { wanted: 0, sent: 0, answered: 0 };
+  private waiters: Array<{ readonly revision: number; readonly resolve: () => void }> = [];
 
   constructor(
     private readonly name: string,
     private readonly tables: MonitoredTables,
     private readonly listener: MonitorListener,
-  ) {}
+  ) {
+    const limited = Object.entries(tables).flatMap(([table, { where }]) => (where ? [[table, where] as const] : []));
+    this.conditions = new Map(limited);
+  }
 
   /** Whether the rows follow the server at present. */
   get synced(): boolean {
@@ -92,10 +104,13 @@ export class Monitor {
     this.method = method;
     this.deferred = [];
     if (schema !== this.schema) this.adoptSchema(schema);
+    // What was missed can be told only of the rows that are here: for others a whole snapshot is needed.
+    if (this.revision.answered !== this.revision.wanted) this.forget();
+    this.revision.sent = this.revision.wanted;
     const requests = Object.fromEntries(
-      Object.entries(this.tables)
-        .filter(([table]) => schema.tables.has(table))
-        .map(([table, { where }]) => [table, [this.requestOf(schema, table, where)]]),
+      Object.keys(this.tables)
+        .filter((table) => schema.tables.has(table))
+        .map((table) => [table, [this.requestOf(schema, table)]]),
     );
     const parameters = [schema.name, this.id, requests];
     return method === 'monitor_cond_since' ? [...parameters, this.lastTxnId] : parameters;
@@ -115,7 +130,43 @@ export class Monitor {
     this.restored = undefined;
     if (changes.length > 0) this.listener.onChanges(changes);
     for (const params of deferred) this.handleUpdate(params);
+    this.handleConditionsAnswered();
     this.listener.onSynced();
+  }
+
+  /** Wants the rows of other conditions from now on. Resolves when it has them; the session asks for them. */
+  want(where: TableConditions): Promise<void> {
+    for (const [table, conditions] of Object.entries(where)) this.conditions.set(table, conditions);
+    const revision = (this.revision.wanted += 1);
+    return new Promise((resolve) => this.waiters.push({ revision, resolve }));
+  }
+
+  /**
+   * The parameters of the request for the conditions that are wanted (monitor_cond_change), if there is anything to ask
+   * for now. The update that it causes comes before its answer.
+   */
+  beginConditions(): unknown[] | undefined {
+    const { schema, revision } = this;
+    if (!this.isSynced || schema === undefined || revision.sent === revision.wanted) return undefined;
+    // A second request waits for the answer to the first.
+    if (revision.sent !== revision.answered) return undefined;
+    revision.sent = revision.wanted;
+    // A server that knows no conditions sends all rows anyway.
+    if (this.method === 'monitor') {
+      this.handleConditionsAnswered();
+      return undefined;
+    }
+    const tables = [...this.conditions.keys()].filter((table) => schema.tables.has(table));
+    const requests = tables.map((table) => [table, [{ where: this.whereOf(schema, table) }]] as const);
+    return [this.id, this.id, Object.fromEntries(requests)];
+  }
+
+  /** The answer to the request of `beginConditions`, or to that of `begin`, has come. */
+  handleConditionsAnswered(): void {
+    this.revision.answered = this.revision.sent;
+    const done = this.waiters.filter(({ revision }) => revision <= this.revision.answered);
+    this.waiters = this.waiters.filter(({ revision }) => revision > this.revision.answered);
+    for (const { resolve } of done) resolve();
   }
 
   /** The parameters of an update notification of this monitor, its id included. */
@@ -135,6 +186,8 @@ export class Monitor {
   end(): void {
     this.isSynced = false;
     this.deferred = undefined;
+    // Which of the conditions the rows are of is not known.
+    if (this.revision.sent !== this.revision.answered) this.forget();
   }
 
   /** Nobody wants it any more: a late answer finds another id. */
@@ -174,11 +227,16 @@ export class Monitor {
     return this.tables[table]?.columns?.filter((column) => known.has(column)) ?? all;
   }
 
-  private requestOf(schema: DatabaseSchema, name: string, where: readonly Condition[] | undefined): object {
-    const table = schema.tables.get(name);
+  private requestOf(schema: DatabaseSchema, name: string): object {
     const columns = this.columnsOf(schema, name);
-    if (where === undefined || table === undefined || this.method === 'monitor') return { columns };
-    return { columns, where: encodeConditions(table, where) };
+    if (!this.conditions.has(name) || this.method === 'monitor') return { columns };
+    return { columns, where: this.whereOf(schema, name) };
+  }
+
+  private whereOf(schema: DatabaseSchema, name: string): unknown[] {
+    const where = this.conditions.get(name) ?? [];
+    // On the wire an empty list is all rows.
+    return where.length === 0 ? [false] : encodeConditions(tableOf(schema, name), where);
   }
 }
 

@@ -70,6 +70,23 @@ export class Session {
     if (hasBegun && this.schema !== undefined) this.beginMonitor(monitor, this.schema);
   }
 
+  /** Asks for the rows of the conditions that the monitor wants, if it is time to. */
+  changeConditions(monitor: Monitor): void {
+    const { round } = this;
+    const params = monitor.beginConditions();
+    if (params === undefined) return;
+    const { id } = monitor;
+    this.connection.request('monitor_cond_change', params, (error) => {
+      if (round !== this.round || monitor.id !== id) return;
+      if (error) {
+        this.listener.onFailed(error);
+        return;
+      }
+      monitor.handleConditionsAnswered();
+      this.changeConditions(monitor);
+    });
+  }
+
   handleUpdate(method: string, params: readonly unknown[]): void {
     const [id] = params;
     if (id === SERVER_MONITOR_ID) {
@@ -170,6 +187,7 @@ export class Session {
         this.listener.onFailed(error);
       } else {
         if (monitor.id === id) monitor.handleReply(result);
+        if (monitor.id === id) this.changeConditions(monitor);
         this.becomeReadyIfDone();
       }
     });

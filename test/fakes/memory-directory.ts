@@ -11,7 +11,7 @@ import { RoundRobinAllocator, nextLocatorBlock } from '../../src/directory/alloc
 import { insertHost } from '../../src/directory/operations';
 import { TABLES_IN_ORDER } from '../../src/directory/row-decoding';
 import type { DirectoryChange } from '../../src/directory/rows';
-import type { DirectoryStore, Ops, Plan } from '../../src/directory/store';
+import type { DirectoryStore, Followed, Ops, Plan } from '../../src/directory/store';
 import { DirectoryTables } from '../../src/directory/tables';
 import { Transactor, type DatabaseLink } from '../../src/directory/transactor';
 import { ConnectionLost, NotConnected } from '../../src/ovsdb/errors';
@@ -49,6 +49,8 @@ export class MemoryDirectory implements DirectoryStore {
   onTransact: (ops: Ops) => void = () => undefined;
   /** Every transaction that was carried out, the newest last. */
   readonly committed: Ops[] = [];
+  /** What was asked to be followed, the last one last. */
+  readonly followed: Followed[] = [];
   private readonly tables: DirectoryTables;
   private readonly transactor: Transactor;
   private readonly connectionListeners = new Set<(isConnected: boolean) => void>();
@@ -73,7 +75,7 @@ export class MemoryDirectory implements DirectoryStore {
       clock: options.clock ?? systemClock,
       newUuid: () => randomUUID() as Uuid,
     });
-    this.follow();
+    this.load();
     this.insertOwnHost(range, options.address);
   }
 
@@ -86,6 +88,12 @@ export class MemoryDirectory implements DirectoryStore {
   }
 
   whenReady(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** It follows everything; what was asked for is noted. */
+  follow(what: Followed): Promise<void> {
+    this.followed.push(what);
     return Promise.resolve();
   }
 
@@ -142,7 +150,7 @@ export class MemoryDirectory implements DirectoryStore {
     };
   }
 
-  private follow(): void {
+  private load(): void {
     for (const table of TABLES_IN_ORDER) {
       this.tables.apply([...this.database.table(table)].map(([uuid, row]) => ({ table, uuid, row })));
     }

@@ -51,6 +51,7 @@ describe('an endpoint', () => {
     containerName: 'web',
     aliases: ['f'.repeat(12)],
     publishedPorts: [],
+    unknownPorts: [],
     created: 1,
   };
 

@@ -1,0 +1,150 @@
+// Keeps what a host follows in step with what it has: conditions.ts says what that is. Widened at once, as soon as something
+// is needed, and before whoever needs it goes on; narrowed when nothing of a network was needed for a while, since every
+// change of conditions makes ovsdb-server look at whole tables, and containers that go often come back.
+
+import type { Clock } from '../base/clock';
+import { DaoliError } from '../base/errors';
+import type { OvsdbClient } from '../ovsdb/client';
+import type { TableConditions } from '../ovsdb/monitor';
+import type { Operation, Uuid } from '../ovsdb/notation';
+import { select } from '../ovsdb/operations';
+import { conditionsOf, neededBy, needsOf, wholeOf, type Needs, type OwnView } from './conditions';
+import type { DirectoryChange, NetworkRow, PoolRow } from './rows';
+import type { Followed } from './store';
+
+/** Longer than a deployment takes, or a host's restart. */
+export const LINGER_MS = 10 * 60_000;
+/** As a transaction: longer, and Docker's call could not end in time. */
+const FOLLOW_TIMEOUT_MS = 5_000;
+
+export interface InterestParts {
+  readonly host: string;
+  readonly view: OwnView;
+  /** The networks of own endpoints that cannot be shown yet, as their addresses are not followed. */
+  readonly waiting: () => Iterable<NetworkRow>;
+  /** Follows the rows of these conditions from now on. Resolves when the view has them. */
+  readonly apply: (conditions: TableConditions) => Promise<void>;
+  readonly clock: Clock;
+}
+
+/** What a host needs, by asking: before it follows anything, its view cannot tell. */
+export async function fetchNeeds(client: Pick<OvsdbClient, 'transact'>, host: string): Promise<Needs> {
+  const fetch = async (...operations: Operation[]) => {
+    const results = await client.transact(operations);
+    return results.map(({ rows = [] }) => rows as ReadonlyArray<Readonly<Record<string, Uuid | undefined>>>);
+  };
+  const [own = [], pools = []] = await fetch(
+    select('Host', [['name', '==', host]], ['_uuid']),
+    select('Pool', [], ['_uuid', 'network']),
+  );
+  const uuid = own[0]?.['_uuid'];
+  const [endpoints = []] =
+    uuid === undefined ? [] : await fetch(select('Endpoint', [['host', '==', uuid]], ['network']));
+  const networks = new Set(endpoints.flatMap(({ network }) => network ?? []));
+  const isOfThem = ({ network }: (typeof pools)[number]) => network !== undefined && networks.has(network);
+  return { host: uuid, networks, pools: new Set(pools.filter(isOfThem).flatMap(({ _uuid }) => _uuid ?? [])) };
+}
+
+export class Interest {
+  /** When each network, or pool without one, was needed last: monotonic milliseconds by its row's uuid. */
+  private readonly neededAt = new Map<Uuid, number>();
+  private applied: string;
+  private settling: Promise<void> = Promise.resolve();
+  private cancelNarrowing = (): void => undefined;
+
+  /** `followed`: the conditions that the view has from the beginning, and the networks that they are for. */
+  constructor(
+    private readonly parts: InterestParts,
+    followed: { readonly conditions: TableConditions; readonly networks: Iterable<Uuid> },
+  ) {
+    this.applied = JSON.stringify(followed.conditions);
+    for (const uuid of followed.networks) this.neededAt.set(uuid, parts.clock.now());
+  }
+
+  /** Whether every endpoint and address of a network is in the view, or on its way there. */
+  follows(network: NetworkRow): boolean {
+    return this.neededAt.has(network.uuid);
+  }
+
+  /**
+   * Resolves when every endpoint and address of the network, or of the pool and its network, is in the view. Throws
+   * `unavailable` if that takes longer than 5 s.
+   */
+  follow({ network, pool }: Followed): Promise<void> {
+    const { view, clock } = this.parts;
+    const networkRow = network === undefined ? undefined : view.network(network);
+    const poolRow = pool === undefined ? undefined : view.pool(pool);
+    const rows = [networkRow, poolRow && wholeOf(view, poolRow)].filter((row) => row !== undefined);
+    const isFollowed = rows.every(({ uuid }) => this.neededAt.has(uuid));
+    for (const { uuid } of rows) this.neededAt.set(uuid, clock.now());
+    return this.inTime(isFollowed ? this.settling : this.adjust());
+  }
+
+  private inTime(promise: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const message = `the DaoliNet database did not answer within ${FOLLOW_TIMEOUT_MS / 1000} s: try again`;
+      const expire = () => reject(new DaoliError('unavailable', message));
+      const cancel = this.parts.clock.after(FOLLOW_TIMEOUT_MS, expire);
+      void promise.then(resolve).finally(cancel);
+    });
+  }
+
+  /** The view has changed. */
+  take(changes: readonly DirectoryChange[]): void {
+    if (changes.some((change) => this.matters(change))) void this.adjust();
+  }
+
+  /** Resolves when the view has all that this host needs. */
+  async settle(): Promise<void> {
+    for (let settling = this.adjust(); ; settling = this.settling) {
+      await settling;
+      if (settling === this.settling) return;
+    }
+  }
+
+  stop(): void {
+    this.cancelNarrowing();
+  }
+
+  private matters(change: DirectoryChange): boolean {
+    const { host } = this.parts;
+    const row = change.kind === 'delete' ? change.previous : change.row;
+    switch (change.table) {
+      case 'Host':
+        return (row as { name: string }).name === host;
+      case 'Pool':
+      case 'Network':
+        return true;
+      case 'Address':
+        return (row as { holders: readonly string[] }).holders.includes(host);
+      case 'Endpoint':
+        return (row as { host: string }).host === host;
+      default:
+        return false;
+    }
+  }
+
+  /** Resolves when the view is what it should be as things are now. */
+  private adjust(): Promise<void> {
+    const { host, view, clock, waiting, apply } = this.parts;
+    const now = clock.now();
+    const needed: ReadonlySet<NetworkRow | PoolRow> = new Set([...neededBy(view, host), ...waiting()]);
+    for (const { uuid } of needed) this.neededAt.set(uuid, now);
+    for (const [uuid, at] of this.neededAt) if (now - at >= LINGER_MS) this.neededAt.delete(uuid);
+    this.narrowLater(now);
+    const conditions = conditionsOf(needsOf(view, host, new Set(this.neededAt.keys())));
+    const text = JSON.stringify(conditions);
+    if (text !== this.applied) {
+      this.applied = text;
+      this.settling = apply(conditions);
+    }
+    return this.settling;
+  }
+
+  private narrowLater(now: number): void {
+    this.cancelNarrowing();
+    const oldest = Math.min(...this.neededAt.values());
+    if (oldest === Infinity) return;
+    this.cancelNarrowing = this.parts.clock.after(Math.max(oldest + LINGER_MS - now, 0), () => void this.adjust());
+  }
+}
