@@ -91,7 +91,8 @@ export class Interest {
 
   /** The view has changed. */
   take(changes: readonly DirectoryChange[]): void {
-    if (changes.some((change) => this.matters(change))) void this.adjust();
+    const [waiting] = this.parts.waiting();
+    if (waiting !== undefined || changes.some((change) => this.matters(change))) void this.adjust();
   }
 
   /** Resolves when the view has all that this host needs. */

@@ -104,9 +104,9 @@ export class DirectoryTables implements DirectoryView, RowResolver {
 
   /** Endpoints that waited for an address which is there now. */
   private withTheirAddress(): Step[] {
-    return [...this.waiting]
-      .filter(([, raw]) => this.rows.Address.has(String(raw['address'])))
-      .map(([uuid, raw]) => ({ table: 'Endpoint', uuid, raw }));
+    const complete = [...this.waiting].filter(([, raw]) => this.rows.Address.has(String(raw['address'])));
+    for (const [uuid] of complete) this.waiting.delete(uuid);
+    return complete.map(([uuid, raw]) => ({ table: 'Endpoint', uuid, raw }));
   }
 
   /** The networks of this host's endpoints that wait for their addresses. */

@@ -34,6 +34,8 @@ export interface MemoryDirectoryOptions {
   readonly locatorRange?: Cidr;
   /** The server's own address in its cluster. */
   readonly address?: Ipv4;
+  /** `needed`: it does as if it did not know everything, and does. */
+  readonly extent?: 'everything' | 'needed';
   readonly clock?: Clock;
   /** Milliseconds since 1970. Default Date.now. */
   readonly wallClock?: () => number;
@@ -63,9 +65,10 @@ export class MemoryDirectory implements DirectoryStore {
     const { host = 'host1', database = createMemoryDatabase(), wallClock = Date.now } = options;
     const range = options.locatorRange ?? parseCidr('100.64.0.0/10');
     this.host = host;
-    this.tables = new DirectoryTables(host, (error) => {
+    const throwIt = (error: Error): never => {
       throw error;
-    });
+    };
+    this.tables = new DirectoryTables(host, throwIt, options.extent === 'needed' ? () => true : undefined);
     this.database = database;
     const allocate = new RoundRobinAllocator(this.tables, host, range);
     this.transactor = new Transactor({
