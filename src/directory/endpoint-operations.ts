@@ -73,7 +73,9 @@ export function releaseAddress(context: PlanContext, poolId: PoolId, address: Ip
   if (row?.poolId !== poolId) return [];
   const endpoint = view.endpointAt(row.tenant, address);
   const isAlone = row.holders.every((holder) => holder === host);
-  if (endpoint === undefined && isAlone) return removeAddress(context, row);
+  // The gateway of a network is every host's that has it: it goes with the network's pool.
+  const isShared = row.use !== 'endpoint' && pool?.networkId !== undefined;
+  if (endpoint === undefined && isAlone && !isShared) return removeAddress(context, row);
   if (!row.holders.includes(host)) return [];
   // The endpoint must still be there, else nobody would ever remove the row.
   const stays = endpoint ? [wait('Endpoint', isRow(endpoint.uuid), [{ id: endpoint.id }])] : [];

@@ -122,12 +122,6 @@ export function insertPool(context: PlanContext, pool: NewPool & { readonly tena
   return [...ops, ...addPools(context, [pool], { tenant: pool.tenant, ref, network: undefined, holders })];
 }
 
-/** This host's Docker requests a pool that is there already. Nothing to do if it holds it. */
-export function holdPool(context: PlanContext, pool: PoolRow): Ops {
-  if (pool.holders.includes(context.host)) return [];
-  return [mutate('Pool', isRow(pool.uuid), [['holders', 'insert', [ownHost(context).uuid]]])];
-}
-
 /**
  * This host's Docker gives a pool back. It goes with its addresses, unless another host holds it or an endpoint is still
  * in it: then it goes with its network. So does one that another host's Docker has in a network. Nothing to do for a pool

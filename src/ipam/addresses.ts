@@ -74,11 +74,20 @@ export function planAddress(
   return given(free, insertAddress(context, { poolId: pool.id, address: free, use, mac }));
 }
 
-/** A pool that this host's Docker has requested. One that it gave back may be there still, for endpoints that are left. */
+/**
+ * A pool that this host's Docker has requested, or one of another host's network. One that it gave back may be there still,
+ * for endpoints that are left.
+ */
 function heldPool({ view, host }: PlanContext, id: PoolId): PoolRow {
   const pool = view.pool(id);
-  if (pool?.holders.includes(host)) return pool;
+  if (pool !== undefined && (pool.holders.includes(host) || isOfAnother(view, host, pool))) return pool;
   throw new DaoliError('not-found', `pool ${id} does not exist: create the network again`, id);
+}
+
+/** That this host has it is said by its replica of the network, which comes after its first addresses. */
+function isOfAnother(view: DirectoryView, host: string, { networkId }: PoolRow): boolean {
+  if (networkId === undefined) return false;
+  return view.replicaOn(host, networkId)?.dockerId !== networkId;
 }
 
 function planAsked(context: PlanContext, pool: PoolRow, address: Ipv4, { use, mac, poolId }: AddressRequest): Ops {
@@ -87,7 +96,7 @@ function planAsked(context: PlanContext, pool: PoolRow, address: Ipv4, { use, ma
   checkIsOf(view, pool, address);
   const row = view.addressHolder(pool.tenant, address);
   if (row === undefined) return insertAddress(context, { poolId, address, use, mac });
-  if (row.use === use && use !== 'endpoint') return holdAddress(context, row);
+  if (row.use === use && use !== 'endpoint') return pool.networkId === undefined ? holdAddress(context, row) : [];
   const isFree = row.use === use && view.endpointAt(pool.tenant, address) === undefined;
   if (isFree && (row.mac === mac || isStale(context, row))) return reserveAgain(context, row, mac);
   throw new DaoliError('conflict', `${text} is ${describeHolder(view, row)}`, text);

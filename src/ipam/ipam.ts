@@ -51,7 +51,7 @@ export class Ipam {
     const { store } = this.options;
     const plan = async () => {
       // What is free is what is not there: the pool has to be known whole. A gateway's address is known everywhere.
-      if (request.use === 'endpoint') await store.follow({ pool: request.poolId });
+      if (request.use !== 'gateway') await store.follow({ pool: request.poolId });
       return store.transact((context) => planAddress(context, request, this.cursors));
     };
     // A request that comes twice at once is answered once; those without a MAC address cannot be told apart.

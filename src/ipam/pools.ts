@@ -13,7 +13,7 @@ import {
 import { DaoliError } from '../base/errors';
 import { nextFree } from '../directory/allocation';
 import { describeNetwork } from '../directory/descriptions';
-import { holdPool, insertPool, poolIdOf } from '../directory/operations';
+import { insertPool, poolIdOf } from '../directory/operations';
 import type { NetworkId, PoolId, PoolRow } from '../directory/rows';
 import type { PlanContext, Planned } from '../directory/store';
 import type { PoolRequest } from './schemas';
@@ -128,7 +128,8 @@ function planPoolOf(context: PlanContext, networkId: NetworkId, wanted: Cidr | u
   const { view } = context;
   const isWanted = ({ cidr }: PoolRow) => cidr.base === wanted?.base && cidr.prefix === wanted.prefix;
   const pool = [...view.poolsOfNetwork(networkId)].find(isWanted);
-  if (pool !== undefined) return { ops: holdPool(context, pool), result: { poolId: pool.id, cidr: pool.cidr } };
+  // That this host has it too is said once, by its replica of the network: holders would be as many as hosts.
+  if (pool !== undefined) return { ops: [], result: { poolId: pool.id, cidr: pool.cidr } };
   const what = wanted === undefined ? 'a subnet that is not named' : `subnet ${formatCidr(wanted)}`;
   const message = `${what} is none of ${describeNetwork(view, networkId)}, which agents of DaoliNet alone make elsewhere`;
   throw new DaoliError('not-found', message, networkId);

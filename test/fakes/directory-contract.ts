@@ -7,6 +7,7 @@ import * as networks from '../../src/directory/operations';
 import type { EndpointId, NetworkId, NetworkRow, PoolId, PoolRow } from '../../src/directory/rows';
 import type { DirectoryStore, Ops, PlanContext } from '../../src/directory/store';
 import { addressState } from '../../src/directory/view';
+import { isRow, mutate } from '../../src/ovsdb/operations';
 
 /** One database and the hosts that join it. */
 export interface TestCluster {
@@ -58,6 +59,11 @@ async function seen(what: string, isSo: () => boolean): Promise<void> {
     if (tries === 400) throw new Error(`after two seconds it is not so that ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/** Another host's Docker has a pool, too. */
+export function holdPool({ view, host }: PlanContext, { uuid }: PoolRow): Ops {
+  return [mutate('Pool', isRow(uuid), [['holders', 'insert', [view.host(host)!.uuid]]])];
 }
 
 /** A network on our IPAM with one reserved address. */
@@ -199,7 +205,7 @@ export function directoryContract(open: () => Promise<TestCluster>): void {
     });
 
     test('goes when the last host has given it back; a pool that one host gives back stays for the other', async () => {
-      await run(other, (c) => networks.holdPool(c, c.view.pool(POOL) as NonNullable<PoolRow>));
+      await run(other, (c) => holdPool(c, c.view.pool(POOL) as NonNullable<PoolRow>));
       await run(store, (c) => networks.deleteNetwork(c, NETWORK));
       await run(store, (c) => networks.releasePool(c, POOL));
       await seen('only host2 holds the pool', () => other.view.pool(POOL)?.holders.join() === 'host2');

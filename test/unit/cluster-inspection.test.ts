@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { formatCidr, parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
 import { inspectTransaction } from '../../src/cluster/inspection';
 import * as endpoints from '../../src/directory/endpoint-operations';
+import { holdPool } from '../fakes/directory-contract';
 import * as networks from '../../src/directory/operations';
 import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
 import type { Ops, PlanContext } from '../../src/directory/store';
@@ -57,7 +58,7 @@ async function makeNetwork(store: MemoryDirectory): Promise<void> {
 }
 
 async function takeUp(store: MemoryDirectory): Promise<void> {
-  await run(store, (c) => networks.holdPool(c, c.view.pool(POOL)!));
+  await run(store, (c) => holdPool(c, c.view.pool(POOL)!));
   await run(store, (c) => endpoints.holdAddress(c, c.view.addressHolder('red', GATEWAY)!));
   await run(store, (c) => networks.insertReplica(c, c.view.network(NETWORK)!, store.host.padEnd(64, '0')));
 }

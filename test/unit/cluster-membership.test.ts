@@ -17,6 +17,7 @@ import {
 } from '../../src/cluster/membership';
 import { formatToken, newSecret, parseToken } from '../../src/cluster/token';
 import * as endpoints from '../../src/directory/endpoint-operations';
+import { holdPool } from '../fakes/directory-contract';
 import * as networks from '../../src/directory/operations';
 import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
 import type { Ops, PlanContext } from '../../src/directory/store';
@@ -167,7 +168,7 @@ describe('putting a host out', () => {
       (c) => networks.insertNetwork(c, { ...base, id: ids[1], tenant: 'red', ipam: 'docker', newPools }),
       other,
     );
-    await run((c) => networks.holdPool(c, c.view.pool(POOL)!));
+    await run((c) => holdPool(c, c.view.pool(POOL)!));
     await run((c) => networks.insertReplica(c, c.view.network(ids[0])!, 'd'.repeat(64)));
     for (const [n, networkId] of ids.entries()) {
       const [id, address] = [`e${n}` as EndpointId, parseIpv4(`10.${n + 1}.0.5`)];
