@@ -46,6 +46,7 @@ test('a whole life', async () => {
   await agent.requestAddress(POOL, '10.1.0.5');
   const created = await agent.call('CreateEndpoint', { ...ids(container), Interface: { Address: '10.1.0.5/24' } });
   const endpoint = row(container);
+  expect(agent.store.followed).toContainEqual({ network: networkId });
   expect(endpoint).toMatchObject({ address: parseIpv4('10.1.0.5'), host: 'host1', sandbox: undefined });
   expect(created).toEqual({ Interface: { MacAddress: formatMac(endpoint!.mac) } });
   expect(Math.floor(endpoint!.mac / 2 ** 40) & 3).toBe(2); // locally administered, unicast

@@ -29,8 +29,8 @@ class TestHost {
   readonly flows = new MemoryFlows();
   readonly warnings: string[] = [];
 
-  constructor(name: string, database: ReturnType<typeof createMemoryDatabase>) {
-    this.store = createMemoryDirectory({ host: name, database });
+  constructor(name: string, database: ReturnType<typeof createMemoryDatabase>, extent: 'everything' | 'needed') {
+    this.store = createMemoryDirectory({ host: name, database, extent });
     const locatorRange = parseCidr('100.64.0.0/10');
     const host = { hostRoutes: () => Promise.resolve([]) };
     this.ipam = new Ipam({ store: this.store, host, defaultPools: parseCidr('10.128.0.0/9'), locatorRange });
@@ -91,7 +91,7 @@ let first: TestHost;
 let second: TestHost;
 beforeEach(() => {
   const database = createMemoryDatabase();
-  [first, second] = [new TestHost('h1', database), new TestHost('h2', database)];
+  [first, second] = [new TestHost('h1', database, 'everything'), new TestHost('h2', database, 'needed')];
 });
 afterEach(() => Promise.all([first.replicator.stop(), second.replicator.stop()]));
 
@@ -151,6 +151,8 @@ describe.each(['docker', 'daolinet'] as const)('a network with the IPAM of %s', 
     const given = [await second.address(), await second.address()];
     expect(given).toEqual(ipam === 'docker' ? [254, 253] : [2, 3]);
     if (ipam === 'daolinet') expect(await first.address()).toBe(4);
+    // Not before the pool was known whole.
+    expect(second.store.followed).toEqual(Array(2).fill({ pool: 'default/10.1.0.0/24' }));
   });
 
   test('goes from the other host when it is removed here, and the directory has nothing of it', async () => {
