@@ -3,8 +3,7 @@
 //
 // A host needs every endpoint and address of the networks that its own endpoints are in, since these are who they may talk
 // to, and of pools where its Docker has asked for an address, since the free ones are those that are not there. Its own rows
-// it needs always. Clauses are by network and pool, never by endpoint, and nearly all compare with ==: ovsdb-server looks
-// those up in a table, however many there are.
+// it needs always. Clauses are by network and pool, never by endpoint: they are few, and seldom change.
 
 import type { Condition, Uuid } from '../ovsdb/notation';
 import type { TableConditions } from '../ovsdb/monitor';

@@ -128,9 +128,10 @@ export class Monitor {
     this.isSynced = true;
     this.wasAnswered = true;
     this.restored = undefined;
+    // Before the listener, which may want others at once.
+    this.handleConditionsAnswered();
     if (changes.length > 0) this.listener.onChanges(changes);
     for (const params of deferred) this.handleUpdate(params);
-    this.handleConditionsAnswered();
     this.listener.onSynced();
   }
 
