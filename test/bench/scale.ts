@@ -65,10 +65,15 @@ const residentMb = (pid: number): number =>
 const pathOf = (remote: string): string => remote.replace('unix:', '');
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** A relay is ready when it has everything. */
+const READY_WITHIN_MS = 120_000;
+
 async function openClient(remote: string): Promise<OvsdbClient> {
   const client = new OvsdbClient({ remotes: [remote], database: DIRECTORY_DATABASE, probeMs: 0 });
+  const late = setTimeout(() => client.stop(), READY_WITHIN_MS);
   client.start();
   await client.whenReady();
+  clearTimeout(late);
   return client;
 }
 
@@ -323,7 +328,13 @@ async function startRelay(source: string): Promise<{ daemon: Daemon; path: strin
     await daemon.end();
     await rm(dir, { recursive: true, force: true });
   };
-  await runTool(['ovsdb-client', '--timeout=60', 'wait', `unix:${path}`, DIRECTORY_DATABASE, 'connected']);
+  try {
+    const client = await openClient(`unix:${path}`);
+    client.stop();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   return { daemon, path, stop };
 }
 
@@ -408,6 +419,6 @@ const role = process.argv.indexOf('--hold');
 if (role < 0)
   main().catch((error: unknown) => {
     process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-    process.exitCode = 1;
+    process.exit(1); // the connections that are left would keep it
   });
 else void hold(process.argv[role + 1] as 'everything' | 'needed', process.argv[role + 2] as string);

@@ -1,5 +1,7 @@
 // Hosts that follow a part of the directory, over a real ovsdb-server: that each has exactly what its containers may talk to,
 // whatever happens, and has it before it goes on.
+import { existsSync, readFileSync } from 'node:fs';
+import { join as joinPath } from 'node:path';
 import { parseCidr, parseIpv4, type Ipv4, type Mac } from '../../src/base/addresses';
 import { systemClock, type Clock } from '../../src/base/clock';
 import { silentLogger, type Logger } from '../../src/base/logger';
@@ -82,13 +84,13 @@ afterEach(async () => {
   await server.stop();
 });
 
-async function join(host: string, extent: 'everything' | 'needed' = 'needed'): Promise<Member> {
+async function join(host: string, extent: 'everything' | 'needed' = 'needed', snapshotPath?: string): Promise<Member> {
   const clock = new PatientClock();
   const problems: string[] = [];
   const logger: Logger = { ...silentLogger, error: (message: string) => void problems.push(message) };
   const address = parseIpv4(`192.0.2.${host.slice(1)}`);
   const options = { remotes: [server.remote], host, locatorRange: RANGE, address, extent, clock, logger };
-  const directory = new Directory(options);
+  const directory = new Directory({ ...options, ...(snapshotPath !== undefined && { snapshotPath }) });
   const controller = new ToldController();
   const networks = { tellController: () => Promise.resolve() };
   const neighbours = new Neighbours({
@@ -155,7 +157,7 @@ const told = ({ controller }: Member) => [...controller.endpoints].map((id) => i
 
 async function seen(what: string, isSo: () => boolean): Promise<void> {
   for (let tries = 0; !isSo(); tries += 1) {
-    if (tries === 400) throw new Error(`after two seconds it is not so that ${what}`);
+    if (tries === 1_000) throw new Error(`after five seconds it is not so that ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
@@ -228,6 +230,26 @@ test('an agent that starts anew, or is connected anew, has what it had', async (
   await began;
   expect(known(second)).toEqual(['u', 'v', 'w', 'x', 'y', 'z']);
 });
+
+test('an agent that starts without the database has what it needs, and goes on from there', async () => {
+  const [first, before] = [await join('h1', 'everything'), await join('h2', 'needed', joinPath(server.dir, 'h2'))];
+  await addNetworks(first);
+  await start(first, 'x', A, 5);
+  await start(before, 'z', A, 6);
+  const file = joinPath(server.dir, 'h2');
+  await seen('it is written', () => existsSync(file) && readFileSync(file, 'utf8').includes(idOf('z')));
+  leave(before);
+  await start(first, 'y', A, 7);
+  await start(first, 'w', B, 8);
+  await server.kill('SIGKILL');
+  const second = await join('h2', 'needed', joinPath(server.dir, 'h2'));
+  expect(known(second)).toEqual(['x', 'z']);
+  expect(second.directory.view.knowsAllOf(A)).toBe(true);
+  await server.restart();
+  await start(second, 'v', A, 9);
+  expect(known(second)).toEqual(['v', 'x', 'y', 'z']);
+  expect(told(second)).toEqual(['x', 'y']);
+}, 20_000);
 
 test('ports of other hosts are not known, and change without a word', async () => {
   const [first, second] = [await join('h1', 'everything'), await join('h2')];
