@@ -43,7 +43,10 @@ export async function joinAll(hosts: readonly Host[]): Promise<void> {
 /** Waits until these hosts serve the directory, as one of them sees it. */
 export async function untilServers(seenFrom: Host, names: readonly string[]): Promise<void> {
   await waitFor(`the servers ${names.join(', ')}`, async () => {
-    const { hosts } = JSON.parse(await seenFrom.daolictl('--output', 'json', 'cluster', 'status')) as ClusterStatus;
+    // An agent that becomes one starts anew.
+    const { code, stdout } = await seenFrom.tryDaolictl('--output', 'json', 'cluster', 'status');
+    if (code !== 0) return false;
+    const { hosts } = JSON.parse(stdout) as ClusterStatus;
     const serving = hosts.filter(({ member }) => member === 'leader' || member === 'follower');
     return serving.map(({ name }) => name).join() === names.join();
   });

@@ -98,8 +98,12 @@ test('a client is promoted, a server is demoted: both go on, and the rest', asyn
   const by = lab.hosts.find(({ name }) => name !== leader)!;
   expect(await by.daolictl('cluster', 'demote', leader)).toContain('1 can be lost');
   const demoted = lab.hosts.find(({ name }) => name === leader)!;
+  // Its agent starts anew, as a client.
+  await waitFor(`${leader} to be a client`, async () => {
+    const { code, stdout } = await demoted.tryDaolictl('--output', 'json', 'cluster', 'status');
+    return code === 0 && (JSON.parse(stdout) as ClusterStatus).cluster?.isServer === false;
+  });
   await untilConnected(demoted);
-  expect((await statusOn(demoted)).cluster?.isServer).toBe(false);
   for (const host of lab.hosts) await runOn(host);
   const said = await demoted.tryDaolictl('cluster', 'demote', by.name);
   expect([said.code, said.stderr]).toEqual([1, expect.stringContaining('only servers of the cluster demote hosts')]);
