@@ -24,6 +24,7 @@ import type { DriverParts } from './driver/ports';
 import { Reconciler } from './driver/reconciler';
 import { Replicator } from './driver/replicator';
 import { PluginServer } from './driver/server';
+import { SwarmNetworks } from './driver/swarm-networks';
 import type { LiveRoute, TellPeer } from './flowctl/model';
 import type { Host } from './host/host';
 import { createLinuxHost } from './host/linux-host';
@@ -86,6 +87,7 @@ export class Agent implements ShownAgent {
   private readonly follower: NameFollower;
   private readonly reconciler: Reconciler;
   private readonly replicator: Replicator;
+  readonly swarm: SwarmNetworks;
   private readonly backoff = new Backoff(RETRY.minMs, RETRY.maxMs, Math.random);
   private plane: Plane | undefined;
   private names: NameServer | undefined;
@@ -125,11 +127,14 @@ export class Agent implements ShownAgent {
     this.reconciler = new Reconciler({ ...world, driver, parts, docker });
     const setDockerBridges = async (names: readonly string[]) => this.plane?.setDockerBridges(names);
     this.replicator = new Replicator({ ...world, store, docker });
+    this.swarm = new SwarmNetworks({ ...world, store, docker, host: this.host.links, settings });
     const onDockerBack = () => {
       void this.reconciler.run();
       this.replicator.trigger();
+      this.swarm.look();
     };
-    this.follower = new NameFollower({ docker, store, setDockerBridges, logger, onDockerBack });
+    const onSwarmNetworkGone = () => this.swarm.look();
+    this.follower = new NameFollower({ docker, store, setDockerBridges, logger, onDockerBack, onSwarmNetworkGone });
     this.cluster = this.createCluster();
     this.api = new ApiServer(join(hostRun, 'daolinet'), this, logger);
   }
@@ -206,6 +211,7 @@ export class Agent implements ShownAgent {
     await this.follower.stop();
     await this.reconciler.stop();
     await this.replicator.stop();
+    await this.swarm.stop();
     await this.plane?.stop();
     await this.host.stop();
     this.directory.stop();
@@ -337,6 +343,7 @@ export class Agent implements ShownAgent {
     this.reconciler.start();
     this.followReturns();
     this.replicator.start();
+    this.swarm.start();
     this.follower.start();
   }
 }

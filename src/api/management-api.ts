@@ -10,6 +10,7 @@ import type { ClusterStatus } from '../cluster/cluster';
 import { endpointState, type EndpointRow, type NetworkRow } from '../directory/rows';
 import type { DirectoryView } from '../directory/view';
 import type { LiveRoute } from '../flowctl/model';
+import { swarmRoutes, type SwarmCommands } from './swarm-routes';
 
 /** What the API does to this host's cluster: see Cluster. */
 export interface ClusterCommands {
@@ -30,6 +31,7 @@ export interface ShownAgent {
   /** Undefined until the directory has been read. */
   readonly view: DirectoryView | undefined;
   readonly cluster: ClusterCommands;
+  readonly swarm: SwarmCommands;
   status(): AgentStatus;
   /** Asks the datapath, for packet counts. */
   routes(): Promise<readonly LiveRoute[]>;
@@ -64,6 +66,7 @@ export function createManagementApi(agent: ShownAgent): Express {
   read('/v1/endpoints', (directory) => [...directory.endpoints()].map((row) => describeEndpoint(directory, row)));
   read('/v1/ports', (directory) => [...directory.endpoints()].flatMap(describePorts));
   app.use('/v1/cluster', clusterRoutes(agent));
+  app.use('/v1/swarm', swarmRoutes(agent));
   app.use((request: Request, response: Response) => {
     response.status(404).json({ message: `there is no ${request.method} ${request.path}` });
   });
@@ -138,6 +141,8 @@ function describeNetwork(directory: DirectoryView, network: NetworkRow) {
     ipam: network.ipam,
     mtu: network.mtu,
     options: network.options,
+    swarm: network.swarmId ?? null,
+    problems: Object.fromEntries(network.problems),
     // Null where this host does not know them all, as it has none of them.
     endpoints: directory.knowsAllOf(network.id) ? [...directory.endpointsOf(network.id)].length : null,
   };

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline/promises';
 import type { ClusterStatus, ShownHost } from '../cluster/cluster';
 import { ApiClient, ApiError } from './api-client';
 import { DAEMON_JSON, editDaemonJson } from './daemon-json';
+import { swarmCommands } from './swarm-commands';
 import { table } from './table';
 
 const DEFAULT_SOCKET = '/run/daolinet/api.sock';
@@ -22,6 +23,7 @@ function program(): Command {
     .exitOverride();
   clusterCommands(daolictl);
   hostCommands(daolictl);
+  swarmCommands(daolictl, { client: () => clientOf(daolictl), isJson: () => isJson(daolictl), print });
   return daolictl;
 }
 

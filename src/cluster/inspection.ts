@@ -192,7 +192,14 @@ function inspectColumns(table: string, uuid: string, operation: Json, inspection
     case 'Tenant':
       return only('revision');
     case 'Network': {
-      const replica = view.replicaOn(host.name, view.row('Network', uuid)?.id ?? ('' as NetworkId));
+      const row = view.row('Network', uuid);
+      if (changed.has('problems')) {
+        const isOwn = changes.every((change) => change.column === 'problems' && isOfOwnKey(change, host.name));
+        return isOwn ? undefined : 'a host tells its own problems alone';
+      }
+      // Whoever is a manager of the swarm ends its network.
+      if (row?.swarmId !== undefined) return only('removed');
+      const replica = view.replicaOn(host.name, row?.id ?? ('' as NetworkId));
       if (replica === undefined) return 'that Network is not on this host';
       if (changed.has('name') && replica.dockerId !== replica.networkId) return 'a Network is named where it was made';
       return only('name', 'removed');
@@ -247,6 +254,13 @@ function changesOf(operation: Json): Change[] {
 /** "insert" or "delete" of the own uuid. */
 function isOfOwn({ mutator, value }: Change, own: string): boolean {
   return (mutator === 'insert' || mutator === 'delete') && holdsOnly(value, own);
+}
+
+/** "insert" or "delete" of what a map has under this key. */
+function isOfOwnKey({ mutator, value }: Change, key: string): boolean {
+  const [tag, elements] = asList(value);
+  if (mutator === 'delete' && tag === 'set') return asList(elements).every((element) => element === key);
+  return mutator === 'insert' && tag === 'map' && asList(elements).every((pair) => asList(pair)[0] === key);
 }
 
 /** "insert" of what the same transaction makes. */

@@ -175,6 +175,7 @@ export function planRemoval({ view, host: self }: PlanContext, name: string): Op
     const own = replicas.filter((replica) => replica.host === name);
     ops.push(own.map((replica) => remove('NetworkReplica', isRow(replica.uuid))));
     if (own.length === 0 || replicas.length > own.length) continue;
+    if (network.swarmId !== undefined) continue; // it is there without any host, too
     for (const pool of view.poolsOfNetwork(network.id)) {
       ops.push([remove('Address', [['pool', '==', pool.uuid]]), remove('Pool', isRow(pool.uuid))]);
     }

@@ -16,11 +16,11 @@ import type { Uuid } from '../ovsdb/notation';
 import type { StoredRow } from '../ovsdb/rows';
 import { RoundRobinAllocator } from './allocation';
 import { conditionsOf, NO_NEEDS, type Needs } from './conditions';
-import { fetchNeeds, Interest } from './interest';
+import { fetchHosts, fetchNeeds, Interest } from './interest';
 import { planOwnHost } from './own-host';
 import { TABLES_IN_ORDER, type StoredTable } from './row-decoding';
 import { TypedOnlyRows, type TypedOnlyTable } from './row-encoding';
-import type { DirectoryChange, NetworkRow } from './rows';
+import type { DirectoryChange, NetworkId, NetworkRow } from './rows';
 import type { SnapshotRow } from './snapshot';
 import { SnapshotKeeper } from './snapshot-keeper';
 import type { DirectoryStore, Followed, Ops, Plan } from './store';
@@ -204,6 +204,14 @@ export class Directory implements DirectoryStore {
     if (this.tables.isWhole) return;
     await this.whenReadyOnce;
     await this.interest?.follow(what);
+  }
+
+  async hostsOf(id: NetworkId): Promise<string[]> {
+    const network = this.tables.network(id);
+    if (network === undefined) return [];
+    if (this.tables.isWhole) return [...this.tables.replicasOf(id)].map(({ host }) => host);
+    const hosts = await fetchHosts(this.client, network.uuid);
+    return hosts.flatMap((uuid) => this.tables.row('Host', uuid)?.name ?? []);
   }
 
   transact<T>(plan: Plan<T>): Promise<T> {

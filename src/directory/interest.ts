@@ -45,6 +45,18 @@ export async function fetchNeeds(client: Pick<OvsdbClient, 'transact'>, host: st
   return { host: uuid, networks, pools: new Set(pools.filter(isOfThem).flatMap(({ _uuid }) => _uuid ?? [])) };
 }
 
+/** The uuids of the hosts that have a network, by asking: who else has one is not followed. Throws `unavailable`. */
+export async function fetchHosts(client: Pick<OvsdbClient, 'transact'>, network: Uuid): Promise<Uuid[]> {
+  try {
+    const question = select('NetworkReplica', [['network', '==', network]], ['host']);
+    const signal = AbortSignal.timeout(FOLLOW_TIMEOUT_MS);
+    const [{ rows = [] } = {}] = await client.transact([question], { signal });
+    return rows.map(({ host }) => host as Uuid);
+  } catch (error) {
+    throw new DaoliError('unavailable', 'the DaoliNet database is away: try again', undefined, { cause: error });
+  }
+}
+
 export class Interest {
   /** When each network, or pool without one, was needed last: monotonic milliseconds by its row's uuid. */
   private readonly neededAt = new Map<Uuid, number>();

@@ -4,7 +4,7 @@
 
 import { cidrsOverlap, formatCidr, formatIpv4, formatMac, type Cidr, type Ipv4, type Mac } from '../base/addresses';
 import { DaoliError } from '../base/errors';
-import { named, type NamedUuid, type Uuid } from '../ovsdb/notation';
+import { named, type Mutation, type NamedUuid, type Uuid } from '../ovsdb/notation';
 import { insert, isRow, mutate, remove, update, wait } from '../ovsdb/operations';
 import { describeNetwork, describePool } from './descriptions';
 import type { HostRow, NetworkId, NetworkRow, PoolId, PoolRow } from './rows';
@@ -124,21 +124,25 @@ export function insertPool(context: PlanContext, pool: NewPool & { readonly tena
 
 /**
  * This host's Docker gives a pool back. It goes with its addresses, unless another host holds it or an endpoint is still
- * in it: then it goes with its network. So does one that another host's Docker has in a network. Nothing to do for a pool
- * that is not there.
+ * in it: then it goes with its network. So does one that another host's Docker has in a network, or that is a swarm's.
+ * Nothing to do for a pool that is not there.
  */
 export function releasePool(context: PlanContext, id: PoolId): Ops {
   const { view, host } = context;
   const pool = view.pool(id);
   if (pool === undefined) return [];
   const others = pool.holders.filter((holder) => holder !== host);
-  // Who else has its network is not known: it goes with that.
-  const isKept = pool.networkId !== undefined && !view.isWhole;
+  const isKept = pool.networkId !== undefined && isThereWithout(context, pool.networkId);
   const isUsed = [...view.addressesOf(id)].some((row) => view.endpointAt(row.tenant, row.address) !== undefined);
-  const isElsewhere = pool.networkId !== undefined && hasOtherReplica(context, pool.networkId);
-  if (others.length === 0 && !isUsed && !isElsewhere && !isKept) return removePool(pool);
+  if (others.length === 0 && !isUsed && !isKept) return removePool(pool);
   if (others.length === pool.holders.length) return [];
   return [mutate('Pool', isRow(pool.uuid), [['holders', 'delete', [ownHost(context).uuid]]])];
+}
+
+/** Whether a network is there without this host, or may be: where who else has it is not known. */
+function isThereWithout(context: PlanContext, id: NetworkId): boolean {
+  const { view } = context;
+  return !view.isWhole || view.network(id)?.swarmId !== undefined || hasOtherReplica(context, id);
 }
 
 function removePool(pool: PoolRow): Ops {
@@ -155,8 +159,10 @@ export interface NewNetwork {
   readonly options: Readonly<Record<string, string>>;
   /** Pools that were requested from our IPAM before. */
   readonly poolIds?: readonly PoolId[];
-  /** Pools of Docker's own IPAM, which are ours to write down. */
+  /** Pools of Docker's own IPAM, and of a swarm's network, which are ours to write down. */
   readonly newPools?: readonly NewPool[];
+  /** Of a network of swarm mode, which no host's Docker has yet: see NetworkRow. */
+  readonly swarm?: { readonly id: string; readonly name: string; readonly configuration: string };
 }
 
 /** A network with its pools. Throws `conflict` where a pool overlaps or has a network, `not-found` where one is away. */
@@ -179,6 +185,7 @@ export function insertNetwork(context: PlanContext, network: NewNetwork): Ops {
         internal: network.internal,
         gateway: network.gateway === undefined ? undefined : formatIpv4(network.gateway),
         ipam: network.ipam,
+        ...swarmColumns(network),
         mtu: network.mtu,
         options: network.options,
         created: nowMs,
@@ -187,8 +194,12 @@ export function insertNetwork(context: PlanContext, network: NewNetwork): Ops {
     ),
     ...(network.newPools ? addPools(context, network.newPools, owner) : []),
     ...(network.poolIds ?? []).flatMap((id) => attachPool(context, id, network)),
-    insertReplicaRow(context, named('network'), network.id),
+    ...(network.swarm === undefined ? [insertReplicaRow(context, named('network'), network.id)] : []),
   ];
+}
+
+function swarmColumns({ swarm }: NewNetwork): object {
+  return swarm === undefined ? {} : { swarm: swarm.id, name: swarm.name, configuration: swarm.configuration };
 }
 
 function insertReplicaRow(context: PlanContext, network: Ref, dockerId: string) {
@@ -270,12 +281,36 @@ export function deleteNetwork(context: PlanContext, id: NetworkId): Ops {
     return [...leave, ...[...view.poolsOfNetwork(id)].flatMap(removePool), remove('Network', isRow(network.uuid))];
   }
   if (own.length === 0 && network.isRemoved) return [];
-  return [...leave, update('Network', isRow(network.uuid), { removed: true })];
+  return [...leave, markRow(network)];
 }
 
 /** This host's Docker has lost a network: nobody has removed it, so other hosts keep theirs. Else as `deleteNetwork`. */
 export function loseNetwork(context: PlanContext, id: NetworkId): Ops {
-  if (context.view.isWhole && !hasOtherReplica(context, id)) return deleteNetwork(context, id);
+  const network = context.view.network(id);
+  const isKept = !context.view.isWhole || (network?.swarmId !== undefined && !network.isRemoved);
+  if (!isKept && !hasOtherReplica(context, id)) return deleteNetwork(context, id);
   const own = context.view.replicaOn(context.host, id);
   return own === undefined ? [] : [remove('NetworkReplica', isRow(own.uuid))];
+}
+
+/**
+ * Swarm's network of this id is gone: each host gives its configuration back, and its row goes when none has it. Nothing to
+ * do where that is known.
+ */
+export function markRemoved({ view }: PlanContext, id: NetworkId): Ops {
+  const network = view.network(id);
+  return network === undefined || network.isRemoved ? [] : [markRow(network)];
+}
+
+function markRow(network: NetworkRow) {
+  return update('Network', isRow(network.uuid), { removed: true });
+}
+
+/** Why this host has not got a network that it should have; undefined where nothing is in the way (any more). */
+export function tellProblem({ view, host }: PlanContext, id: NetworkId, problem: string | undefined): Ops {
+  const network = view.network(id);
+  if (network === undefined || network.problems.get(host) === problem) return [];
+  const tell: Mutation[] = problem === undefined ? [] : [['problems', 'insert', { [host]: problem }]];
+  // An insertion would leave what is there (RFC 7047 §5.1).
+  return [mutate('Network', isRow(network.uuid), [['problems', 'delete', [host]], ...tell])];
 }

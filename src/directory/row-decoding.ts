@@ -63,6 +63,7 @@ export interface RowResolver {
 type Decoder<T extends StoredTable> = (uuid: Uuid, raw: RawRow, rows: RowResolver) => StoredRows[T];
 
 const NONE: readonly never[] = Object.freeze([]);
+const NO_PROBLEMS: ReadonlyMap<string, string> = new Map();
 
 /** The row refers to one that is not there. */
 export class MissingReference extends DaoliError {
@@ -151,6 +152,9 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
     mtu: number(raw['mtu']),
     options: raw['options'] instanceof Map ? (Object.fromEntries(raw['options']) as Record<string, string>) : {},
     isRemoved: raw['removed'] === true,
+    swarmId: optionalText(raw['swarm']),
+    configuration: optionalText(raw['configuration']),
+    problems: raw['problems'] instanceof Map ? (raw['problems'] as ReadonlyMap<string, string>) : NO_PROBLEMS,
     created: number(raw['created']),
   }),
 

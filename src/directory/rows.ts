@@ -85,11 +85,21 @@ export interface NetworkRow extends Row {
   readonly options: Readonly<Record<string, string>>;
   /** Somebody has removed it on one of the hosts: it goes from each of the others when it is unused there. */
   readonly isRemoved: boolean;
+  /**
+   * The id of the swarm that it is a network of, in Docker's swarm mode; its own id is swarm's. Each host's Docker has the
+   * configuration that it is made from, and the network itself as long as a task of that host is in it. It is there until
+   * somebody removes it, used or not.
+   */
+  readonly swarmId: string | undefined;
+  /** The name of that configuration, the same on every host. */
+  readonly configuration: string | undefined;
+  /** Why hosts have not got it that should, by their names. */
+  readonly problems: ReadonlyMap<string, string>;
   /** Milliseconds since 1970. */
   readonly created: number;
 }
 
-/** A network as the Docker of one host has it, under an id of its own. */
+/** A network as the Docker of one host has it, under an id of its own; of a swarm's, the configuration of it. */
 export interface NetworkReplicaRow extends Row {
   readonly host: string;
   readonly networkId: NetworkId;

@@ -67,6 +67,11 @@ export interface DirectoryStore {
    */
   follow(what: Followed): Promise<void>;
   /**
+   * The names of the hosts whose Docker has a network, of a swarm's its configuration: a view that is not whole has this host's
+   * replica alone, and then the database is asked. Throws `unavailable` where that is away.
+   */
+  hostsOf(network: NetworkId): Promise<string[]>;
+  /**
    * Plans and writes as one transaction, and plans again if it raced. When it resolves, the view has it. Throws what the
    * plan throws; `conflict` if it keeps losing races; `unavailable` if the database is away for longer than 5 s.
    */

@@ -1,7 +1,7 @@
 // What the engine's API answers, as our types. Pure. The shapes are the parts that we read, as Docker 20.10 to 29 send them.
 
 import { z } from 'zod';
-import type { ContainerEvent, DockerEndpoint, DockerNetwork, NetworkEvent } from './docker';
+import type { ContainerEvent, DockerEndpoint, DockerNetwork, ListedNetwork, NetworkEvent } from './docker';
 
 /** GET /networks and GET /networks/{id}; only the second has Containers. */
 export const networkShape = z.object({
@@ -45,7 +45,8 @@ const eventShape = z.object({
 });
 
 export const CONTAINER_ACTIONS = ['start', 'die', 'rename', 'destroy'] as const;
-export const NETWORK_ACTIONS = ['create', 'connect', 'disconnect', 'destroy'] as const;
+/** "remove" is of a swarm's network, on its managers. */
+export const NETWORK_ACTIONS = ['create', 'connect', 'disconnect', 'destroy', 'remove'] as const;
 
 /** The subnets of a network whose addresses one of these IPAM drivers gives out. */
 export function subnetsOf({ IPAM }: EngineNetwork, ipamDrivers: readonly string[]): string[] {
@@ -56,6 +57,10 @@ export function subnetsOf({ IPAM }: EngineNetwork, ipamDrivers: readonly string[
 export function networkOf(network: EngineNetwork): DockerNetwork {
   const { Id: id, Name: name, Driver: driver, Scope: scope, Internal: internal, Labels: labels } = network;
   return { id, name, driver, scope, internal: internal ?? false, labels: labels ?? {} };
+}
+
+export function listedOf({ Id: id, Name: name, Options: options }: EngineNetwork): ListedNetwork {
+  return { id, name, options: options ?? {} };
 }
 
 /** An endpoint without a container stands under "ep-" and its own id. */

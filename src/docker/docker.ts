@@ -31,6 +31,15 @@ export interface NetworkSpec {
   readonly options: Readonly<Record<string, string>>;
   readonly ipamOptions: Readonly<Record<string, string>>;
   readonly subnets: readonly { readonly subnet: string; readonly gateway?: string }[];
+  /** It is none yet, but what a swarm's network is made from on its nodes ("config-only"). */
+  readonly isConfiguration?: boolean;
+}
+
+/** A network of any driver, or of none. */
+export interface ListedNetwork {
+  readonly id: string;
+  readonly name: string;
+  readonly options: Readonly<Record<string, string>>;
 }
 
 export interface ContainerEvent {
@@ -41,7 +50,8 @@ export interface ContainerEvent {
 }
 
 export interface NetworkEvent {
-  readonly action: 'create' | 'connect' | 'disconnect' | 'destroy';
+  /** "remove" is of a swarm's network, on its managers. */
+  readonly action: 'create' | 'connect' | 'disconnect' | 'destroy' | 'remove';
   readonly networkId: string;
   readonly networkName: string;
   /** Of any driver: Docker's bridges are of interest too. */
@@ -74,8 +84,8 @@ export interface Docker {
   listContainerEndpoints(containerId: string): Promise<DockerEndpoint[]>;
   /** Names of the host's interfaces that are Docker's own bridges ("br-…", "docker0"), sorted. */
   listBridges(): Promise<string[]>;
-  /** Id and name of every network, of whatever driver. */
-  listAllNetworks(): Promise<{ readonly id: string; readonly name: string }[]>;
+  /** Every network, of whatever driver. */
+  listAllNetworks(): Promise<ListedNetwork[]>;
   /** Makes a network of our driver; resolves with its id. Throws `conflict` where the engine refuses it, saying why. */
   createNetwork(spec: NetworkSpec): Promise<string>;
   /** One that does not exist is fine. Throws `conflict` while containers are in it. */

@@ -9,18 +9,31 @@ import {
   containerShape,
   endpointsOfContainer,
   endpointsOfNetwork,
+  listedOf,
   networkOf,
   networkShape,
   subnetsOf,
   type EngineNetwork,
 } from './answers';
-import type { Docker, DockerEndpoint, DockerHandlers, DockerNetwork, DockerWatch, NetworkSpec } from './docker';
+import type {
+  Docker,
+  DockerEndpoint,
+  DockerHandlers,
+  DockerNetwork,
+  DockerWatch,
+  ListedNetwork,
+  NetworkSpec,
+} from './docker';
 import { EngineEvents } from './engine-events';
+import { parseInfo, parseNode, type Swarm, type SwarmNetworkSpec, type SwarmNode, type SwarmState } from './swarm';
 
 export interface EngineOptions {
   /** "/run/docker.sock". */
   readonly socketPath: string;
-  /** Names under which our driver and our IPAM are known, each as Docker shows it. */
+  /**
+   * Names under which our driver and our IPAM are known, each as Docker shows it: the shortest first, the plugin's own, which
+   * alone is good in swarm mode, last.
+   */
   readonly drivers: readonly string[];
   readonly clock: Clock;
   readonly logger: Logger;
@@ -34,7 +47,7 @@ const CHANGE_TIMEOUT_MS = 30_000;
 /** The engine answers an inspection in about a millisecond, and has others to serve. */
 const CONCURRENT = 8;
 
-export class Engine implements Docker {
+export class Engine implements Docker, Swarm {
   private readonly api: Dockerode;
   /** Without a time limit, which would end a stream that has nothing to say. */
   private readonly streams: Dockerode;
@@ -76,20 +89,47 @@ export class Engine implements Docker {
     return this.bounded(async (signal) => (await this.networksOf(['bridge'], signal)).map(bridgeInterface).sort());
   }
 
-  listAllNetworks(): Promise<{ id: string; name: string }[]> {
+  listAllNetworks(): Promise<ListedNetwork[]> {
     return this.bounded(async (signal) => {
       const list: unknown[] = await this.api.listNetworks({ abortSignal: signal });
-      return list.map((each) => networkShape.parse(each)).map(({ Id: id, Name: name }) => ({ id, name }));
+      return list.map((each) => networkShape.parse(each)).map(listedOf);
     });
   }
 
+  readSwarm(): Promise<SwarmState> {
+    return this.bounded(async () => parseInfo(await this.api.info()));
+  }
+
+  listNodes(): Promise<SwarmNode[]> {
+    return this.bounded(async () => {
+      const list: unknown[] = await orRefused(this.api.listNodes());
+      return list.map(parseNode);
+    });
+  }
+
+  createSwarmNetwork(spec: SwarmNetworkSpec): Promise<string> {
+    const { name: Name, configuration, internal: Internal, attachable: Attachable } = spec;
+    const Driver = this.options.drivers.at(-1) ?? '';
+    const request = { Name, Driver, Internal, Attachable, Scope: 'swarm', ConfigFrom: { Network: configuration } };
+    return this.makeNetwork({ ...request, CheckDuplicate: true });
+  }
+
+  async listSwarmNetworks(): Promise<string[]> {
+    // While the managers are not in agreement, the engine leaves their networks out and says nothing.
+    await this.listNodes();
+    const ids = (await this.listNetworks()).filter(({ scope }) => scope === 'swarm').map(({ id }) => id);
+    await this.listNodes();
+    return ids;
+  }
+
   createNetwork(spec: NetworkSpec): Promise<string> {
-    const [driver = ''] = this.options.drivers;
-    const request = {
+    const { isConfiguration = false } = spec;
+    const driver = this.options.drivers.at(isConfiguration ? -1 : 0) ?? '';
+    return this.makeNetwork({
       Name: spec.name,
       CheckDuplicate: true,
-      Driver: driver,
-      Internal: spec.internal,
+      // What networks are made from is of no driver yet, and says nothing of what a way out they have.
+      ...(isConfiguration ? { ConfigOnly: true } : { Driver: driver, Internal: spec.internal }),
       Options: { ...spec.options },
       IPAM: {
         Driver: driver,
@@ -99,7 +139,10 @@ export class Engine implements Docker {
           ...(gateway === undefined ? {} : { Gateway: gateway }),
         })),
       },
-    };
+    });
+  }
+
+  private makeNetwork(request: Dockerode.NetworkCreateOptions): Promise<string> {
     return this.bounded(async (abortSignal) => {
       const network = await orRefused(this.streams.createNetwork({ ...request, abortSignal }));
       return network.id;

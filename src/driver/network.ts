@@ -93,12 +93,15 @@ export class Networks {
    */
   async forget(networkId: NetworkId, deadline: Deadline, why: 'removed' | 'lost' = 'removed'): Promise<void> {
     const { store, flows } = this.parts.driver;
-    if (store.view.network(networkId) === undefined) return;
+    const network = store.view.network(networkId);
+    if (network === undefined) return;
     await this.forgetEndpoints(networkId, deadline);
+    // The last task of this host has left it: that is not its end.
+    if (network.swarmId !== undefined && why === 'removed') return;
     const { view, host } = store;
     const isElsewhere = !view.isWhole || [...view.replicasOf(networkId)].some((replica) => replica.host !== host);
     // Where other hosts have it still, whoever follows the directory takes it out when the last has given it back.
-    if (!isElsewhere) await flows.removeNetwork(networkId);
+    if (!isElsewhere && network.swarmId === undefined) await flows.removeNetwork(networkId);
     await deadline.wait(DIRECTORY, this.deleteRows(networkId, why));
   }
 
@@ -251,7 +254,9 @@ function planTakeUp(context: PlanContext, original: NetworkId, request: CreateNe
   if (network.internal !== request.internal || cidrsOf(request.pools) !== cidrsOf([...view.poolsOfNetwork(original)])) {
     throw new DaoliError('conflict', `${describeNetwork(view, original)} has other subnets, or is internal`, original);
   }
-  return { ops: insertReplica(context, network, request.networkId), result: undefined };
+  // Of a swarm's network it is its configuration that a host has; this is the network itself, under its own id.
+  const isNew = network.swarmId === undefined || network.isRemoved;
+  return { ops: isNew ? insertReplica(context, network, request.networkId) : [], result: undefined };
 }
 
 function cidrsOf(pools: readonly { readonly cidr: Cidr }[]): string {

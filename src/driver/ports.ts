@@ -63,4 +63,4 @@ export interface DriverParts {
 }
 
 /** Asked by the reconciler alone, never in a call of Docker, which would wait for itself: see src/docker. */
-export type DockerInventory = Pick<Docker, 'listNetworks' | 'listEndpoints' | 'listOwnSubnets'>;
+export type DockerInventory = Pick<Docker, 'listAllNetworks' | 'listEndpoints' | 'listOwnSubnets'>;

@@ -9,7 +9,7 @@
 
 import type { Ipv4 } from '../base/addresses';
 import { formatCidr } from '../base/addresses';
-import type { AddressRow, EndpointId, EndpointRow, NetworkId, PoolId, PoolRow } from '../directory/rows';
+import type { AddressRow, EndpointId, EndpointRow, NetworkId, NetworkRow, PoolId, PoolRow } from '../directory/rows';
 import type { DirectoryView } from '../directory/view';
 import type { SwitchPort } from '../switch/ports';
 import { LINK_NAME, linkNamesOf } from './link-names';
@@ -17,6 +17,7 @@ import { ENDPOINT_KEY } from './ports';
 
 /** What Docker has of ours. */
 export interface DockerState {
+  /** Of all its networks: the configurations of a swarm's are of no driver. */
   readonly networkIds: ReadonlySet<string>;
   readonly endpoints: readonly { readonly endpointId: string; readonly networkId: string }[];
   /** Subnets of networks of any driver that have our IPAM. */
@@ -275,9 +276,10 @@ function isInDocker({ view, host }: Observation, docker: DockerState, id: Networ
 function unwantedNetworks(seen: Observation, docker: DockerState): Unwanted[] {
   const { view, host } = seen;
   const isAlone = [...view.hosts()].length === 1;
-  const isOurs = (id: NetworkId): boolean => isAlone || view.replicaOn(host, id) !== undefined;
+  const isOurs = ({ id, swarmId }: NetworkRow): boolean =>
+    (isAlone && swarmId === undefined) || view.replicaOn(host, id) !== undefined;
   return [...view.networks()]
-    .filter(({ id }) => isOurs(id) && !isInDocker(seen, docker, id))
+    .filter((network) => isOurs(network) && !isInDocker(seen, docker, network.id))
     .map(({ uuid, id }) => ({ key: `network ${uuid}`, removal: { kind: 'forget-network', networkId: id } }));
 }
 

@@ -215,7 +215,7 @@ export class Reconciler {
     const { docker } = this.options;
     try {
       const [networks, endpoints, subnets] = await Promise.all([
-        docker.listNetworks(),
+        docker.listAllNetworks(),
         docker.listEndpoints(),
         docker.listOwnSubnets(),
       ]);

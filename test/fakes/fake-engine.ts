@@ -16,6 +16,8 @@ export class FakeEngine {
   /** Paths (without query) that get this status, or none at all ("hang"). */
   readonly faults = new Map<string, number | 'hang'>();
   readonly requests: string[] = [];
+  /** What was sent with POST, by path. */
+  readonly sent: Record<string, unknown> = {};
   readonly socketPath: string;
   private readonly directory = mkdtempSync(join(tmpdir(), 'daolinet-engine-'));
   private server: Server | undefined;
@@ -26,7 +28,7 @@ export class FakeEngine {
   }
 
   start(): Promise<void> {
-    this.server = createServer((request, response) => this.serve(request, response));
+    this.server = createServer((request, response) => void this.take(request, response));
     return new Promise((resolve) => this.server?.listen(this.socketPath, resolve));
   }
 
@@ -54,6 +56,14 @@ export class FakeEngine {
 
   get listeners(): number {
     return this.streams.size;
+  }
+
+  private async take(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const { pathname } = new URL(request.url ?? '/', 'http://engine');
+    if (request.method === 'POST') this.sent[pathname] = JSON.parse(Buffer.concat(chunks).toString());
+    this.serve(request, response);
   }
 
   private serve(request: IncomingMessage, response: ServerResponse): void {

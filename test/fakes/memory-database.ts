@@ -401,9 +401,17 @@ function mutable(column: Column): Column {
 function mutated(mutator: string, old: unknown, value: unknown): unknown {
   if (mutator === '+=' && typeof old === 'number' && typeof value === 'number') return old + value;
   if (mutator === '-=' && typeof old === 'number' && typeof value === 'number') return old - value;
+  if (old instanceof Map) return mutatedMap(mutator, old, value);
   const given = atomsOf(value);
   if (mutator === 'insert') return [...new Set([...atomsOf(old), ...given])];
   if (mutator === 'delete') return atomsOf(old).filter((atom) => !given.includes(atom));
+  throw failure('not supported', mutator);
+}
+
+/** RFC 7047 §5.1: an insertion of pairs leaves the keys that are there; a deletion is by keys here. */
+function mutatedMap(mutator: string, old: ReadonlyMap<unknown, unknown>, value: unknown): unknown {
+  if (mutator === 'insert') return new Map([...Object.entries(value as object), ...old]);
+  if (mutator === 'delete') return new Map([...old].filter(([key]) => !(value as readonly unknown[]).includes(key)));
   throw failure('not supported', mutator);
 }
 

@@ -10,7 +10,7 @@ import { systemClock, type Clock } from '../../src/base/clock';
 import { RoundRobinAllocator, nextLocatorBlock } from '../../src/directory/allocation';
 import { insertHost } from '../../src/directory/operations';
 import { TABLES_IN_ORDER } from '../../src/directory/row-decoding';
-import type { DirectoryChange } from '../../src/directory/rows';
+import type { DirectoryChange, NetworkId } from '../../src/directory/rows';
 import type { DirectoryStore, Followed, Ops, Plan } from '../../src/directory/store';
 import { DirectoryTables } from '../../src/directory/tables';
 import { Transactor, type DatabaseLink } from '../../src/directory/transactor';
@@ -98,6 +98,10 @@ export class MemoryDirectory implements DirectoryStore {
   follow(what: Followed): Promise<void> {
     this.followed.push(what);
     return Promise.resolve();
+  }
+
+  hostsOf(id: NetworkId): Promise<string[]> {
+    return Promise.resolve([...this.tables.replicasOf(id)].map(({ host }) => host));
   }
 
   transact<T>(plan: Plan<T>): Promise<T> {

@@ -8,6 +8,7 @@ import type {
   DockerHandlers,
   DockerNetwork,
   DockerWatch,
+  ListedNetwork,
   NetworkEvent,
   NetworkSpec,
 } from '../../src/docker/docker';
@@ -20,9 +21,14 @@ export class MemoryDocker implements Docker {
   /** What the driver says to a network that Docker makes, or gives back. */
   onCreate: (id: string, spec: NetworkSpec) => Promise<void> = () => Promise.resolve();
   onRemove: (id: string) => Promise<void> = () => Promise.resolve();
+  /** How each network that was made here was asked for. */
+  readonly specs = new Map<string, NetworkSpec>();
   private created = 0;
   private available = true;
   private readonly watchers = new Set<DockerHandlers>();
+
+  /** The ids of networks begin with `prefix`: no two engines give the same. */
+  constructor(private readonly prefix = 'd') {}
 
   /** Takes the engine away, or brings it back: watchers hear of it, calls throw `unavailable` meanwhile. */
   setAvailable(available: boolean): void {
@@ -62,17 +68,20 @@ export class MemoryDocker implements Docker {
     return this.answer(() => [...this.bridges]);
   }
 
-  listAllNetworks(): Promise<{ id: string; name: string }[]> {
-    return this.answer(() => this.networks.map(({ id, name }) => ({ id, name })));
+  listAllNetworks(): Promise<ListedNetwork[]> {
+    const optionsOf = (id: string) => this.specs.get(id)?.options ?? {};
+    return this.answer(() => this.networks.map(({ id, name }) => ({ id, name, options: optionsOf(id) })));
   }
 
   async createNetwork(spec: NetworkSpec): Promise<string> {
-    const id = await this.answer(() => `d${(this.created += 1)}`.padEnd(64, '0'));
-    await this.onCreate(id, spec);
+    const id = await this.answer(() => `${this.prefix}${(this.created += 1)}`.padEnd(64, '0'));
+    // What networks are made from is kept by Docker alone.
+    if (spec.isConfiguration !== true) await this.onCreate(id, spec);
+    this.specs.set(id, spec);
     this.networks.push({
       id,
       name: spec.name,
-      driver: 'daolinet',
+      driver: spec.isConfiguration === true ? 'null' : 'daolinet',
       scope: 'local',
       internal: spec.internal,
       labels: {},
@@ -82,7 +91,7 @@ export class MemoryDocker implements Docker {
 
   async removeNetwork(id: string): Promise<void> {
     await this.answer(() => undefined);
-    await this.onRemove(id);
+    if (this.specs.get(id)?.isConfiguration !== true) await this.onRemove(id);
     this.networks = this.networks.filter((network) => network.id !== id);
   }
 

@@ -114,6 +114,32 @@ describe('passes', () => {
     expect([...first.view.networks(), ...first.view.pools()]).toEqual([]);
   });
 
+  test('the life of a network of a swarm that it is a manager of', async () => {
+    const red = { id: NETWORK, tenant: 'red', internal: false, gateway: GATEWAY, mtu: 1500, options: {} };
+    const swarm = { id: 'w'.repeat(25), name: 'demo', configuration: 'demo-config' };
+    const newPools = [{ cidr: parseCidr('10.1.0.0/24') }];
+    await run(second, (c) => networks.insertNetwork(c, { ...red, ipam: 'daolinet', newPools, swarm }));
+    await run(second, (c) => networks.tellProblem(c, NETWORK, 'a name is taken'));
+    await run(second, (c) => networks.tellProblem(c, NETWORK, 'another name is taken'));
+    expect(first.view.network(NETWORK)?.problems).toEqual(new Map([['h2', 'another name is taken']]));
+    await run(second, (c) => networks.tellProblem(c, NETWORK, undefined));
+    await run(first, (c) => networks.insertReplica(c, c.view.network(NETWORK)!, 'h1-config'));
+    // Without a configuration of its own, too.
+    await run(second, (c) => networks.markRemoved(c, NETWORK));
+    await run(first, (c) => networks.deleteNetwork(c, NETWORK));
+    expect([...first.view.networks(), ...first.view.pools()]).toEqual([]);
+    await run(second, (c) => networks.insertNetwork(c, { ...red, ipam: 'daolinet', newPools, swarm }));
+    await run(second, (c) => networks.insertReplica(c, c.view.network(NETWORK)!, 'h2-config'));
+    await run(second, (c) => endpoints.insertAddress(c, { poolId: POOL, address: GATEWAY, use: 'gateway' }));
+    await liveAndDie(second);
+    await run(second, (c) => networks.releasePool(c, POOL));
+    expect(first.view.pool(POOL)?.holders).toEqual([]);
+    await run(second, (c) => networks.markRemoved(c, NETWORK));
+    await run(second, (c) => networks.deleteNetwork(c, NETWORK));
+    expect(verdicts.filter((verdict) => verdict !== undefined)).toEqual([]);
+    expect([...first.view.networks(), ...first.view.pools()]).toEqual([]);
+  });
+
   test('more endpoints than a block has locators', async () => {
     await makeNetwork(second);
     const cidr = parseCidr('10.9.0.0/16');
@@ -236,6 +262,19 @@ describe('is refused', () => {
     ['a name of a network that another made', () => [update('Network', isRow(u('network')), { name: 'mine' })]],
     ['a name of one that it has not', () => [update('Network', isRow(u('strangeNetwork')), { name: 'mine' })]],
     ['the removal of one that it has not', () => [update('Network', isRow(u('strangeNetwork')), { removed: true })]],
+    [
+      'a problem of another',
+      () => [mutate('Network', isRow(u('strangeNetwork')), [['problems', 'insert', { h1: 'none' }]])],
+    ],
+    ['no problem of another', () => [mutate('Network', isRow(u('network')), [['problems', 'delete', ['h1']]])]],
+    ['no problems at all', () => [update('Network', isRow(u('network')), { problems: {} })]],
+    [
+      'its problem and a name',
+      () => [
+        update('Network', isRow(u('strangeNetwork')), { name: 'mine' }),
+        mutate('Network', isRow(u('strangeNetwork')), [['problems', 'insert', { h2: 'none' }]]),
+      ],
+    ],
     ['a published port of another’s endpoint', () => [update('Endpoint', isRow(u('ownEndpoint')), ports('port'))]],
     [
       'a block of another as its own',

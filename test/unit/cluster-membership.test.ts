@@ -192,6 +192,21 @@ describe('putting a host out', () => {
     expect([...database.table('LocatorBlock')]).toHaveLength(1);
   });
 
+  test('leaves a network of a swarm, whose configuration nobody else has yet', async () => {
+    await letIn(newcomer());
+    const other = createMemoryDirectory({ host: 'h2', database });
+    for (const [n, id] of ids.entries()) {
+      const base = { id, tenant: 'red', internal: false, gateway: undefined, mtu: 1500, options: {} };
+      const newPools = [{ cidr: parseCidr(`10.${n + 1}.0.0/24`) }];
+      const swarm = { id: 'swarm', name: `net-${n}`, configuration: `config-${n}` };
+      await run((c) => networks.insertNetwork(c, { ...base, ipam: 'daolinet', newPools, swarm }));
+      await run((c) => networks.insertReplica(c, c.view.network(id)!, `config-${n}`), other);
+    }
+    await run((c) => planRemoval(c, 'h2'));
+    expect([...server.view.networks()].map(({ id }) => id)).toEqual(ids);
+    expect([...server.view.pools()]).toHaveLength(2);
+  });
+
   test('not this host, nor one that is not there', async () => {
     await expect(run((c) => planRemoval(c, 'h1'))).rejects.toThrow('host h1 cannot be removed by itself');
     await expect(run((c) => planRemoval(c, 'h7'))).rejects.toThrow('there is no host h7; there are h1');

@@ -255,6 +255,77 @@ describe('events', () => {
   });
 });
 
+describe('swarm mode', () => {
+  const node = (Hostname: string, Addr: string, rest: object = {}) => ({
+    Spec: { Role: 'worker', Availability: 'active' },
+    Description: { Hostname },
+    Status: { State: 'ready', Addr },
+    ...rest,
+  });
+
+  test.each([
+    [{ LocalNodeState: 'inactive', ControlAvailable: false, RemoteManagers: null }, [false, undefined, []]],
+    [
+      { LocalNodeState: 'active', ControlAvailable: false, RemoteManagers: [{ NodeID: 'x', Addr: '192.0.2.1:2377' }] },
+      [true, undefined, ['192.0.2.1']],
+    ],
+    [{ LocalNodeState: 'active', ControlAvailable: true, Cluster: { ID: 'swarm' } }, [true, 'swarm', []]],
+  ])('where this host stands: %j', async (Swarm, [isNode, managed, managers]) => {
+    engine.answers['/info'] = { ID: 'x', Swarm };
+    expect(await docker.readSwarm()).toEqual({ isNode, managed, managers });
+  });
+
+  test('its nodes, a manager that was never told its address among them', async () => {
+    engine.answers['/nodes'] = [
+      node('h1', '0.0.0.0', { ManagerStatus: { Leader: true, Addr: '192.0.2.1:2377' } }),
+      node('h2', '192.0.2.2', { Status: { State: 'down', Addr: '192.0.2.2' } }),
+      node('h3', '192.0.2.3', { Spec: { Availability: 'drain' } }),
+    ];
+    expect(await docker.listNodes()).toEqual([
+      { name: 'h1', address: '192.0.2.1', isReady: true, isDrained: false },
+      { name: 'h2', address: '192.0.2.2', isReady: false, isDrained: false },
+      { name: 'h3', address: '192.0.2.3', isReady: true, isDrained: true },
+    ]);
+  });
+
+  test('its networks of our driver; none, with the reason, while its managers are not in agreement', async () => {
+    const networks = engine.answers['/networks'] as { Driver: string }[];
+    const bridge = networks.find(({ Driver }) => Driver === 'bridge');
+    engine.answers['/networks'] = [{ ...bridge, Id: 'swarms', Scope: 'swarm' }, ...networks];
+    await expect(docker.listSwarmNetworks()).rejects.toMatchObject({ code: 'conflict' });
+    engine.answers['/nodes'] = [node('h1', '192.0.2.1')];
+    expect(await docker.listSwarmNetworks()).toEqual(['swarms']);
+  });
+
+  test('a network of the swarm, and what it is made from on a node', async () => {
+    engine.answers['/networks/create'] = { Id: 'made' };
+    const shared = { name: 'demo', internal: true };
+    expect(await docker.createSwarmNetwork({ ...shared, configuration: 'demo-config', attachable: true })).toBe('made');
+    expect(engine.sent['/networks/create']).toEqual({
+      Name: 'demo',
+      CheckDuplicate: true,
+      Driver: 'daolinet',
+      Scope: 'swarm',
+      Internal: true,
+      Attachable: true,
+      ConfigFrom: { Network: 'demo-config' },
+    });
+    const subnets = [{ subnet: '10.9.0.0/24', gateway: '10.9.0.1' }];
+    const spec = { ...shared, options: { mtu: '1400' }, ipamOptions: { a: 'b' }, subnets };
+    await docker.createNetwork({ ...spec, isConfiguration: true });
+    const Config = [{ Subnet: '10.9.0.0/24', Gateway: '10.9.0.1' }];
+    expect(engine.sent['/networks/create']).toEqual({
+      Name: 'demo',
+      CheckDuplicate: true,
+      ConfigOnly: true,
+      Options: { mtu: '1400' },
+      IPAM: { Driver: 'daolinet', Options: { a: 'b' }, Config },
+    });
+    await docker.createNetwork(spec);
+    expect(engine.sent['/networks/create']).toMatchObject({ Driver: 'bridge', IPAM: { Driver: 'bridge' } });
+  });
+});
+
 test('with the clock of the system nothing is left running', async () => {
   const real = new Engine({
     socketPath: engine.socketPath,

@@ -16,12 +16,14 @@ async function setUp() {
   const docker = new MemoryDocker();
   const bridges: string[][] = [];
   let comparisons = 0;
+  let gone = 0;
   const follower = new NameFollower({
     docker,
     store,
     logger: silentLogger,
     setDockerBridges: async (names) => void bridges.push([...names]),
     onDockerBack: () => (comparisons += 1),
+    onSwarmNetworkGone: () => void (gone += 1),
   });
   await store.transact((context) => ({
     ops: insertNetwork(context, {
@@ -50,7 +52,7 @@ async function setUp() {
     new Promise<void>((resolve) => {
       const end = store.onChange(() => (end(), resolve()));
     });
-  return { store, docker, follower, bridges, changed, comparisons: () => comparisons };
+  return { store, docker, follower, bridges, changed, comparisons: () => comparisons, gone: () => gone };
 }
 
 test('a container that starts gives its endpoint a name; a rename changes it', async () => {
@@ -97,4 +99,12 @@ test('each connection lists everything: network names, bridges, and endpoints of
   expect(store.view.network(NETWORK)?.name).toBe('net-a');
   expect(bridges).toEqual([['docker0', 'br-1']]);
   expect(comparisons()).toBe(1);
+});
+
+test('a network that swarm has no more is told, and nothing is listed for it', async () => {
+  const { docker, follower, gone } = await setUp();
+  follower.start();
+  docker.sendNetwork({ action: 'remove', networkId: 's'.repeat(25), networkName: 'demo', driver: '' });
+  expect(gone()).toBe(1);
+  await follower.stop();
 });

@@ -139,6 +139,10 @@ export function serverCommand(name: string, ports: readonly string[]): string[] 
   return [...WITH_PROGRAMS, IMAGE, ...NODE, '-e', SERVER, name, ...ports];
 }
 
+/** A service's task that serves port 80 by the name of its container's host, and what lends it the programs. */
+export const PROGRAMS_OF_TASKS = ['--mount', `type=bind,src=${PROGRAMS},dst=${PROGRAMS},readonly`];
+export const TASK = ['sh', '-c', 'exec "$0" "$@" "$(hostname)" 80/tcp', ...NODE, '-e', SERVER];
+
 /** Waits until a server that was started serves; a second time, `starts` is 2. */
 export async function waitForServer(host: Host, name: string, starts = 1): Promise<void> {
   await waitFor(`server ${name}`, async () => (await host.docker('logs', name)).split('ready').length > starts, 30_000);
