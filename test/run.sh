@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 RESULTS=build/test
 # Between 20.10 and 28 the order of Docker's calls changed; these show it. The rest does not depend on the engine.
-DOCKER_28_TESTS='test/e2e/(plugin|networks|containers|ports|cluster)\.test'
+DOCKER_28_TESTS='test/e2e/(plugin|networks|containers|ports|cluster|swarm)\.test'
 passed=0 failed=0
 
 say() { echo; echo "== $*"; }

@@ -9,7 +9,7 @@ import { isUuid, type Uuid } from '../ovsdb/notation';
 import type { RawRow } from './row-decoding';
 
 /** The version of directory.ovsschema that this code reads rows of: one of another is not begun with. */
-export const SCHEMA_VERSION = '1.1.0';
+export const SCHEMA_VERSION = '1.2.0';
 const FORMAT = 1;
 /** Written at once; between two, other work is done. */
 const SLICE_BYTES = 128 * 1024;
