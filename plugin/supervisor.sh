@@ -81,7 +81,7 @@ prepare_database() {
 }
 
 # carry_out_plan FILE SCHEMA: makes of FILE what daolinetd has written down (src/cluster/directory-server.ts): the first
-# member of a cluster, another member, or an empty database. What was there is kept in FILE.before. A plan that was carried
+# member of a cluster, another member, or an empty database. What was there is kept in FILE.alone or FILE.member. A plan that was carried
 # out before its file could be removed is carried out by now.
 carry_out_plan() {
   [ -s "$PLAN" ] || return 0
@@ -97,7 +97,7 @@ carry_out_plan() {
     *) rm -f "$PLAN"; return 0 ;;
   esac || return 1
   say "the directory's database: $action"
-  cp "$1" "$1.before.new" && mv "$1.before.new" "$1.before" && mv "$1.new" "$1" && rm -f "$PLAN"
+  cp "$1" "$1.$was.new" && mv "$1.$was.new" "$1.$was" && mv "$1.new" "$1" && rm -f "$PLAN"
 }
 
 # convert_member SCHEMA: brings the cluster's database up to SCHEMA, once it is there, if it is older. Never down: other

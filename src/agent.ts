@@ -149,7 +149,7 @@ export class Agent implements ShownAgent {
   private directoryOptions() {
     const { facts } = this;
     if (facts === undefined) return {};
-    const { address, authority, identity } = facts;
+    const { address, authority, identity, clusterId } = facts;
     const tls = {
       ca: authority.certificate,
       cert: identity.certificate,
@@ -164,7 +164,7 @@ export class Agent implements ShownAgent {
     const snapshotPath = join(this.options.clusterFolder, SNAPSHOT_FILE);
     // Servers look at what others write, and answer for them.
     const extent = authority.key === undefined ? ('needed' as const) : ('everything' as const);
-    return { address, tls, extent, remotes: remotesOf(facts), snapshotPath };
+    return { address, tls, extent, clusterId, remotes: remotesOf(facts), snapshotPath };
   }
 
   private createCluster(): Cluster {

@@ -5,7 +5,7 @@ import { request } from 'node:http';
 /** What the agent refused, in its words, or why it cannot be asked. */
 export class ApiError extends Error {}
 
-const ANSWER_MS = 30_000;
+const ANSWER_MS = 60_000;
 
 export class ApiClient {
   constructor(private readonly socketPath: string) {}

@@ -151,8 +151,12 @@ function hostTable(hosts: readonly ShownHost[]): string {
 
 /** Raft goes on as long as more than half of the servers do. */
 function serversLine({ hosts, cluster }: ClusterStatus): string {
-  const spare = Math.ceil((cluster?.servers.length ?? 0) / 2) - 1;
-  const names = hosts.filter(({ isServer }) => isServer).map(({ name }) => name);
+  const servers = hosts.filter(({ isServer }) => isServer);
+  // On a client that is not known of each.
+  const serving = servers.filter(({ member }) => member !== 'joining').length;
+  const most = Math.floor((cluster?.servers.length ?? 0) / 2) + 1;
+  const spare = Math.max(0, serving - most);
+  const names = servers.map(({ name }) => name);
   const word = spare === 0 ? 'none can be lost' : `${spare} can be lost`;
   return `servers: ${names.join(', ')} (${word})`;
 }

@@ -194,7 +194,8 @@ export class Cluster implements newcomers.FrontDesk {
       facts.authority.key === undefined
         ? await newcomers.askToRenew(facts, request)
         : (await this.renew(own, request)).certificate;
-    role.write({ ...facts, identity: { certificate, key } });
+    // What has changed meanwhile stays changed.
+    role.write({ ...role.facts, identity: { certificate, key } });
     restart();
   }
 
@@ -222,7 +223,11 @@ export class Cluster implements newcomers.FrontDesk {
     const { authority } = this.requireServer('make others servers');
     const host = this.hostOf(fingerprint);
     if (!host.isServer) throw new DaoliError('conflict', `host ${host.name} is no server`, host.name);
-    return this.ownSecrets(authority);
+    const secrets = await this.ownSecrets(authority);
+    // One that asks has no database of the cluster: what Raft has of it is left from one that is lost.
+    const raft = await this.parts.server.status();
+    if (raft?.members.includes(host.datapathId) === true) await this.parts.server.kick(host.datapathId);
+    return secrets;
   }
 
   private async ownSecrets({ key: authorityKey }: Identity): Promise<newcomers.ServerSecrets> {
@@ -354,6 +359,8 @@ export class Cluster implements newcomers.FrontDesk {
     const problem = `the servers did not agree to go on without ${name}: most of them, and it, have to be up`;
     await this.untilMembers((members) => !members.includes(datapathId), problem);
     await this.write((context) => membership.planDemotion(context, name));
+    // The doors are closed to it now: what came back in between goes for good.
+    if ((await server.status())?.members.includes(datapathId) === true) await server.kick(datapathId);
   }
 
   private async untilMembers(isDone: (members: readonly string[]) => boolean, problem: string): Promise<void> {
@@ -372,6 +379,9 @@ export class Cluster implements newcomers.FrontDesk {
     const { facts } = this;
     if (facts === undefined) throw notInACluster();
     const own = store.view.host(store.host);
+    if (facts.authority.key !== undefined && facts.servers.length === 1) {
+      throw new DaoliError('conflict', 'this host alone serves the directory: without it, all that is in it were lost');
+    }
     if (store.connected && own?.isServer === true) {
       const remedy = 'remove it on another server first, with `daolictl host rm`';
       throw new DaoliError('conflict', `this host serves the directory to the others: ${remedy}`);
@@ -385,12 +395,13 @@ export class Cluster implements newcomers.FrontDesk {
     const { authority } = this.requireServer('let others in');
     // Nothing is signed for somebody who cannot come in.
     await this.write((context) => (membership.checkNewcomer(context, newcomer), []));
+    const ownSecrets = await this.ownSecrets(authority);
     const certificate = await issue(authority, newcomer.request, newcomer.name, now());
     await this.write((context) => membership.planJoin(context, newcomer, fingerprintOf(certificate), locatorRange));
     const { name, address } = newcomer;
     logger.info('a host has joined', { host: name, address: formatIpv4(address) });
     const servers = shownServers(knownServers(store.view));
-    const secrets = store.view.host(name)?.isServer === true ? await this.ownSecrets(authority) : undefined;
+    const secrets = store.view.host(name)?.isServer === true ? ownSecrets : undefined;
     return { certificate, authority: authority.certificate, locators: formatCidr(locatorRange), servers, secrets };
   }
 

@@ -78,7 +78,11 @@ export class DirectoryServer {
 
   /** Takes a member out, if it is one; most of the others have to agree. */
   async kick(datapathId: string): Promise<void> {
-    await this.ask('cluster/kick', this.addressOf(datapathId));
+    // By Raft's own ids: one that lost its file and came anew may be there twice.
+    const text = await this.ask('cluster/status');
+    for (const { id } of membersIn(text).filter((member) => member.datapathId === datapathId)) {
+      await this.ask('cluster/kick', id);
+    }
   }
 
   /** The database becomes the first member of a cluster, with all that is in it. `own` is this host's datapath id. */
@@ -143,14 +147,19 @@ export class DirectoryServer {
 
 /** Reads what `cluster/status` prints for people; there is no other form of it. Members are known by their addresses. */
 export function parseMemberStatus(text: string): MemberStatus {
-  const servers = [...text.matchAll(/^ {4}(\S+) \(\S+ at unix:\S*\/([0-9a-f]{16})\)( \(self\))?/gm)];
+  const members = membersIn(text);
   const [, leader] = /^Leader: (\S+)$/m.exec(text) ?? [];
-  const ofLeader = servers.find(([, nickname, , self]) =>
-    self === undefined ? nickname === leader : leader === 'self',
-  );
+  const ofLeader = members.find(({ nickname, isSelf }) => (isSelf ? leader === 'self' : nickname === leader));
   return {
     isMember: /^Status: cluster member$/m.test(text),
-    members: servers.flatMap(([, , datapathId]) => datapathId ?? []),
-    leader: ofLeader?.[2],
+    members: members.map(({ datapathId }) => datapathId),
+    leader: ofLeader?.datapathId,
   };
+}
+
+function membersIn(text: string) {
+  const lines = text.matchAll(/^ {4}(\S+) \((\S+) at unix:\S*\/([0-9a-f]{16})\)( \(self\))?/gm);
+  return [...lines].map(([, nickname = '', id = '', datapathId = '', self]) => {
+    return { nickname, id, datapathId, isSelf: self !== undefined };
+  });
 }

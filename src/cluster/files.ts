@@ -84,7 +84,10 @@ export function readCluster(folder: string): ClusterFacts | undefined {
       identity: { certificate: text(FILE.certificate), key: text(FILE.key) },
     };
   } catch (error) {
-    const message = `${folder} cannot be read (${messageOf(error)}): remove it, and let this host join its cluster anew`;
+    const remedy = existsSync(join(folder, FILE.authorityKey))
+      ? 'this host serves the directory: mend the file, or remove the host on another server and let it join anew'
+      : 'remove it, and let this host join its cluster anew';
+    const message = `${folder} cannot be read (${messageOf(error)}): ${remedy}`;
     throw new DaoliError('internal', message, folder, { cause: error });
   }
 }

@@ -27,6 +27,11 @@ export const MEMBER_PROTOCOL = 'daolinet-member';
 const HANDSHAKE_MS = 10_000;
 /** Of all hosts together: the cluster's size, and some that are being tried again. */
 const MAX_CONNECTIONS = 8192;
+/** Of one host: what it has, and what is being closed. */
+const MAX_GUESTS_OF_ONE = 8;
+/** Those that ask by HTTP, at a time, and how long each may stay. */
+const MAX_VISITORS = 64;
+const VISIT_MS = 30_000;
 
 export interface FrontOptions {
   readonly address: Ipv4;
@@ -59,6 +64,7 @@ export class Front {
   private readonly http: HttpServer;
   /** With the fingerprint of the certificate that each came in with. */
   private readonly guests = new Map<Guest, string>();
+  private readonly visitors = new Set<TLSSocket>();
   /** Apart, so that neither hides the other. */
   private readonly strangers: ProblemLog;
   private readonly trespasses: ProblemLog;
@@ -68,7 +74,7 @@ export class Front {
     const { authority, identity, app, store, clock, logger } = options;
     this.strangers = new ProblemLog(clock, logger);
     this.trespasses = new ProblemLog(clock, logger);
-    this.http = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, app);
+    this.http = createHttpServer(app);
     this.server = createServer({
       ca: authority,
       cert: identity.certificate,
@@ -80,7 +86,15 @@ export class Front {
       ALPNProtocols: [...(options.socketPath === undefined ? [] : SERVER_PROTOCOLS), WORDS_PROTOCOL],
     });
     this.server.maxConnections = MAX_CONNECTIONS;
-    this.server.on('secureConnection', (socket) => this.accept(socket));
+    this.server.on('secureConnection', (socket) => {
+      socket.on('error', () => socket.destroy());
+      try {
+        this.accept(socket);
+      } catch (error) {
+        this.strangers.report('a connection of another host was refused', { reason: messageOf(error) });
+        socket.destroy();
+      }
+    });
     this.stopFollowing = store.onChange((changes) => {
       if (changes.some(({ table }) => table === 'Host')) this.putOut();
     });
@@ -102,20 +116,31 @@ export class Front {
   stop(): void {
     this.stopFollowing();
     for (const guest of [...this.guests.keys()]) guest.close();
-    this.http.closeAllConnections();
+    for (const visitor of this.visitors) visitor.destroy();
     this.server.close();
   }
 
   private accept(socket: TLSSocket): void {
-    socket.on('error', () => socket.destroy());
     const { socketPath, acceptMember } = this.options;
     const { alpnProtocol } = socket;
     if (alpnProtocol === WORDS_PROTOCOL) this.admit(socket, (host) => this.hear(socket, host));
     else if (socketPath === undefined) socket.destroy();
-    else if (alpnProtocol === HTTP_PROTOCOL) this.http.emit('connection', socket);
+    else if (alpnProtocol === HTTP_PROTOCOL) this.visit(socket);
     else if (alpnProtocol === OVSDB_PROTOCOL) this.admit(socket, (host) => this.relay(socket, socketPath, host));
     else if (alpnProtocol === MEMBER_PROTOCOL) acceptMember(socket, certificateOf(socket));
     else socket.destroy();
+  }
+
+  /** Strangers come this way, too: few at a time, and not for long. (http's own limits are those of a server that listens.) */
+  private visit(socket: TLSSocket): void {
+    if (this.visitors.size >= MAX_VISITORS) return void socket.destroy();
+    const cancel = this.options.clock.after(VISIT_MS, () => socket.destroy());
+    this.visitors.add(socket);
+    socket.on('close', () => {
+      cancel();
+      this.visitors.delete(socket);
+    });
+    this.http.emit('connection', socket);
   }
 
   /** Lets a host in whose certificate its row has, and nobody else. */
@@ -128,6 +153,8 @@ export class Front {
       socket.destroy();
       return;
     }
+    const count = [...this.guests.values()].filter((each) => each === fingerprint).length;
+    if (count >= MAX_GUESTS_OF_ONE) return void socket.destroy();
     this.guests.set(receive(host), fingerprint);
   }
 
@@ -140,12 +167,12 @@ export class Front {
 
   private relay(socket: TLSSocket, socketPath: string, host: HostRow): Guest {
     const { store, locatorRange } = this.options;
-    const inspect = (operations: readonly unknown[]) => {
+    const inspect = (operations: readonly unknown[], isLast: boolean) => {
       const row = store.view.host(host.name);
       if (row === undefined) return 'this host was removed from the cluster';
       // Its own database is one of those that decide; it comes here while that is away.
       if (row.isServer) return undefined;
-      return inspectTransaction(operations, { view: store.view, host: row, locatorRange });
+      return inspectTransaction(operations, { view: store.view, host: row, locatorRange, isLast });
     };
     const relay: OvsdbRelay = new OvsdbRelay(socket, {
       socketPath,
@@ -174,5 +201,7 @@ export class Front {
 
 /** Fingerprint of the certificate that the other side has shown, if the authority has signed it. */
 export function certificateOf(socket: TLSSocket): string | undefined {
-  return socket.authorized ? fingerprintOf(socket.getPeerCertificate().raw) : undefined;
+  // Node.js calls a resumed session authorized, also where no certificate was ever shown.
+  const { raw } = socket.getPeerCertificate() as { raw?: Buffer };
+  return socket.authorized && raw !== undefined ? fingerprintOf(raw) : undefined;
 }

@@ -13,40 +13,67 @@ export interface Inspection {
   /** The host that writes. */
   readonly host: HostRow;
   readonly locatorRange: Cidr;
+  /** Whether a row that is not in the view is really gone: it may be a moment ahead of it. */
+  readonly isLast: boolean;
+}
+
+/** What operations of one transaction say of one another, worked out once. */
+interface Transaction extends Inspection {
+  /** The locator blocks that it makes. */
+  readonly newBlocks: readonly Cidr[];
+  /** The pools of the addresses that it makes, by their uuid-name. */
+  readonly newAddresses: ReadonlyMap<string, string | undefined>;
 }
 
 type Json = Readonly<Record<string, unknown>>;
+const NOT_THERE = 'that row is not there (yet)';
 /** What is wrong, or undefined. */
 type Verdict = string | undefined;
 
 const HARMLESS = new Set(['select', 'wait', 'comment', 'commit', 'abort', 'assert']);
+/** More than any host has a reason for. */
+const MAX_OPERATIONS = 2_000;
+/** ovsdb-server reads others, too, but the view knows rows by this one. */
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /** Why the host may not send this transaction, or undefined. `operations` is what stands behind the database's name. */
 export function inspectTransaction(operations: readonly unknown[], inspection: Inspection): Verdict {
+  if (operations.length > MAX_OPERATIONS) return `a transaction has at most ${MAX_OPERATIONS} operations`;
+  if (hasOddUuid(operations)) return 'a uuid is written in lower case';
+  const transaction = { ...inspection, newBlocks: newBlocks(operations), newAddresses: newAddresses(operations) };
   for (const operation of operations) {
     if (typeof operation !== 'object' || operation === null) return 'an operation is no object';
-    const verdict = inspectOperation(operation as Json, inspection, operations);
+    const verdict = inspectOperation(operation as Json, transaction);
     if (verdict !== undefined) return verdict;
   }
   return undefined;
 }
 
-function inspectOperation(operation: Json, inspection: Inspection, all: readonly unknown[]): Verdict {
+/** Whether a reference somewhere in it is spelt as no row of the view is. */
+function hasOddUuid(value: unknown): boolean {
+  if (!Array.isArray(value))
+    return typeof value === 'object' && value !== null && Object.values(value).some(hasOddUuid);
+  const [tag, uuid] = value as unknown[];
+  const isOdd = tag === 'uuid' && typeof uuid === 'string' && UUID.test(uuid.toLowerCase()) && !UUID.test(uuid);
+  return isOdd || value.some(hasOddUuid);
+}
+
+function inspectOperation(operation: Json, transaction: Transaction): Verdict {
   const { op, table } = operation;
   if (HARMLESS.has(String(op))) return undefined;
   switch (op) {
     case 'insert':
-      return inspectInsert(String(table), asObject(operation['row']), inspection, all);
+      return inspectInsert(String(table), asObject(operation['row']), transaction);
     case 'update':
     case 'mutate':
     case 'delete':
-      return inspectChange(operation, inspection);
+      return inspectChange(operation, transaction);
     default:
       return `hosts do no ${String(op)}`;
   }
 }
 
-function inspectInsert(table: string, row: Json, inspection: Inspection, all: readonly unknown[]): Verdict {
+function inspectInsert(table: string, row: Json, inspection: Transaction): Verdict {
   const { host } = inspection;
   const isOwn = isRef(row['host'], host.uuid);
   switch (table) {
@@ -62,7 +89,7 @@ function inspectInsert(table: string, row: Json, inspection: Inspection, all: re
     case 'PublishedPort':
       return isOwn ? undefined : `a ${table} belongs to the host that writes it`;
     case 'Endpoint':
-      return isOwn ? inspectEndpoint(row, inspection, all) : 'an Endpoint belongs to the host that writes it';
+      return isOwn ? inspectEndpoint(row, inspection) : 'an Endpoint belongs to the host that writes it';
     case 'LocatorBlock':
       return inspectBlock(row['cidr'], inspection);
     default:
@@ -81,27 +108,25 @@ function inspectAddress(row: Json, { view, host }: Inspection): Verdict {
 }
 
 /** With an address of its network that is nobody else's, and a locator of its host. */
-function inspectEndpoint(row: Json, inspection: Inspection, all: readonly unknown[]): Verdict {
+function inspectEndpoint(row: Json, inspection: Transaction): Verdict {
   const { view, host } = inspection;
   if (existingRefs(row['published_ports']).length > 0) return 'published ports are one Endpoint’s';
   const uuid = uuidOf(row['address']);
   const existing = uuid === undefined ? undefined : view.row('Address', uuid);
-  const pool = existing ? view.pool(existing.poolId) : view.row('Pool', poolOfNew(row['address'], all) ?? '');
+  const pool = existing ? view.pool(existing.poolId) : view.row('Pool', poolOfNew(row['address'], inspection) ?? '');
   const network = view.row('Network', uuidOf(row['network']) ?? '');
   if (pool === undefined || network === undefined || pool.networkId !== network.id) {
     return 'the Address of an Endpoint is of its Network';
   }
   const isFree = existing === undefined || existing.holders.length === 0 || existing.holders.includes(host.name);
   if (!isFree) return 'that Address is held by another host';
-  return isOwnLocator(row['locator'], host, newBlocks(all)) ? undefined : 'a locator is from a block of its host';
+  return isOwnLocator(row['locator'], host, inspection.newBlocks) ? undefined : 'a locator is from a block of its host';
 }
 
 /** The pool of an address that the same transaction inserts. */
-function poolOfNew(address: unknown, all: readonly unknown[]): string | undefined {
+function poolOfNew(address: unknown, { newAddresses: made }: Transaction): string | undefined {
   const [tag, name] = asList(address);
-  if (tag !== 'named-uuid') return undefined;
-  const made = all.map(asObject).find(({ op, ...rest }) => op === 'insert' && rest['uuid-name'] === name);
-  return made?.['table'] === 'Address' ? uuidOf(asObject(made['row'])['pool']) : undefined;
+  return tag === 'named-uuid' ? made.get(String(name)) : undefined;
 }
 
 /** A block that is free as a whole: a unique index sees only one that is spelt the same. */
@@ -129,24 +154,27 @@ function inspectChange(operation: Json, inspection: Inspection): Verdict {
 }
 
 function inspectDelete(table: string, uuid: string, inspection: Inspection): Verdict {
-  const { view, host } = inspection;
-  const isOwn = (row: { readonly host: string } | undefined) => row === undefined || row.host === host.name;
+  const { view, host, isLast } = inspection;
+  const gone = isLast ? undefined : NOT_THERE;
+  const isOwn = (row: { readonly host: string }) => row.host === host.name;
   switch (table) {
     case 'Endpoint':
-      return isOwn(view.row('Endpoint', uuid)) ? undefined : 'that Endpoint is another host’s';
-    case 'NetworkReplica':
-      return isOwn(view.row('NetworkReplica', uuid)) ? undefined : 'that NetworkReplica is another host’s';
+    case 'NetworkReplica': {
+      const row = view.row(table, uuid);
+      if (row === undefined) return gone;
+      return isOwn(row) ? undefined : `that ${table} is another host’s`;
+    }
     case 'Address': {
       const row = view.row('Address', uuid);
-      const isFree = row === undefined || row.holders.every((holder) => holder === host.name);
-      return isFree ? undefined : 'that Address is held by another host';
+      if (row === undefined) return gone;
+      return row.holders.every((holder) => holder === host.name) ? undefined : 'that Address is held by another host';
     }
     case 'Pool':
       return inspectPoolEnd(uuid, inspection);
     case 'Network': {
       const row = view.row('Network', uuid);
-      const isFree = row === undefined || [...view.replicasOf(row.id)].every(isOwn);
-      return isFree ? undefined : 'that Network is on other hosts, too';
+      if (row === undefined) return gone;
+      return [...view.replicasOf(row.id)].every(isOwn) ? undefined : 'that Network is on other hosts, too';
     }
     default:
       return `hosts delete no ${table}`;
@@ -154,9 +182,10 @@ function inspectDelete(table: string, uuid: string, inspection: Inspection): Ver
 }
 
 /** The end of a pool with its addresses: nobody else's Docker has it, nor the network that it is of. */
-function inspectPoolEnd(uuid: string | undefined, { view, host }: Inspection): Verdict {
-  const pool = uuid === undefined ? undefined : view.row('Pool', uuid);
-  if (pool === undefined) return undefined;
+function inspectPoolEnd(uuid: string | undefined, { view, host, isLast }: Inspection): Verdict {
+  if (uuid === undefined) return 'a change names one row, by its _uuid';
+  const pool = view.row('Pool', uuid);
+  if (pool === undefined) return isLast ? undefined : NOT_THERE;
   const isOwn = (name: string) => name === host.name;
   const isFree =
     pool.networkId === undefined
@@ -266,6 +295,16 @@ function isOfOwnKey({ mutator, value }: Change, key: string): boolean {
 /** "insert" of what the same transaction makes. */
 function isNewPart({ mutator, value }: Change): boolean {
   return mutator === 'insert' && existingRefs(value).length === 0;
+}
+
+function newAddresses(operations: readonly unknown[]): Map<string, string | undefined> {
+  const made = new Map<string, string | undefined>();
+  for (const { op, table, row, 'uuid-name': name } of operations.map(asObject)) {
+    if (op !== 'insert' || typeof name !== 'string') continue;
+    // The same name twice is refused by the database.
+    made.set(name, table === 'Address' ? uuidOf(asObject(row)['pool']) : undefined);
+  }
+  return made;
 }
 
 function newBlocks(operations: readonly unknown[]): Cidr[] {

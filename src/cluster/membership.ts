@@ -80,15 +80,16 @@ export function planJoin(context: PlanContext, newcomer: Newcomer, fingerprint: 
   const block = nextLocatorBlock(view, locatorRange);
   if (block === undefined) throw new DaoliError('exhausted', 'every locator block of the cluster is taken');
   const { name, address, routerMac, datapathId } = newcomer;
-  const clients = [...view.hosts()].filter((host) => !host.isServer);
   const missing = missingServers(view);
-  const isServer = missing > clients.length;
+  // The newcomer first: who was made a client stays one. Others only where the third host makes three of one.
+  const isThird = [...view.hosts()].length + 1 === SERVERS_BY_ITSELF;
+  const clients = isThird ? [...view.hosts()].filter((host) => !host.isServer) : [];
   return [
-    ...clients.slice(0, missing).map((host) => update('Host', isRow(host.uuid), { is_server: true })),
+    ...clients.slice(0, Math.max(0, missing - 1)).map((host) => update('Host', isRow(host.uuid), { is_server: true })),
     // Two hosts with one token: the second one finds it gone.
     wait('JoinToken', [['hash', '==', hashSecret(newcomer.secret)]], [{ expires: token?.expires }]),
     ...(token === undefined ? [] : [remove('JoinToken', isRow(token.uuid))]),
-    ...insertHost({ name, address, routerMac, datapathId, block, certificates: [fingerprint], isServer }),
+    ...insertHost({ name, address, routerMac, datapathId, block, certificates: [fingerprint], isServer: missing > 0 }),
   ];
 }
 

@@ -15,7 +15,8 @@ import type { Newcomer } from './membership';
 import type { Token } from './token';
 
 const MAX_BODY_BYTES = 64 * 1024;
-const ANSWER_MS = 10_000;
+/** A server writes twice, and may have to wait for an election. */
+const ANSWER_MS = 20_000;
 
 const text = z.string({ error: 'is not text' }).min(1, 'is empty').max(16_384, 'is too long');
 const HOST_NAME = z
@@ -146,7 +147,15 @@ async function askServers({ servers, identity, datapathId }: Asking, path: strin
       (error: unknown) => void (problem = error),
     );
     if (socket === undefined) continue;
-    return post(socket, path, body).finally(() => socket.destroy());
+    try {
+      return await post(socket, path, body);
+    } catch (error) {
+      // Another may be with most of the servers where this one is not.
+      if (!(error instanceof DaoliError) || error.code === 'conflict' || error.code === 'invalid') throw error;
+      problem = error;
+    } finally {
+      socket.destroy();
+    }
   }
   throw problem;
 }

@@ -30,8 +30,8 @@ const TRIES = 25;
 export interface RelayOptions {
   readonly socketPath: string;
   readonly database: string;
-  /** Why the host may not send these operations, or undefined. */
-  readonly inspect: (operations: readonly unknown[]) => string | undefined;
+  /** Why the host may not send these operations, or undefined. `isLast`: it is not looked at again after this. */
+  readonly inspect: (operations: readonly unknown[], isLast: boolean) => string | undefined;
   /** Somebody should read this: what was refused, and to whom. */
   readonly onRefused: (problem: string) => void;
   readonly onClosed: () => void;
@@ -126,7 +126,7 @@ export class OvsdbRelay {
   /** False: not yet. */
   private decide({ text, method, params, id }: Message, isLast: boolean): boolean {
     // An answer (to ovsdb-server's echo) has no method.
-    const problem = typeof method === 'string' ? this.problemOf(method, params) : undefined;
+    const problem = typeof method === 'string' ? this.problemOf(method, params, isLast) : undefined;
     if (problem === undefined) {
       this.server.write(text);
       return true;
@@ -139,12 +139,12 @@ export class OvsdbRelay {
     return true;
   }
 
-  private problemOf(method: string, params: unknown): string | undefined {
+  private problemOf(method: string, params: unknown, isLast: boolean): string | undefined {
     if (READING.has(method)) return undefined;
     if (method !== 'transact') return `hosts do not ask for ${method.slice(0, 100)}`;
     const [database, ...operations] = Array.isArray(params) ? (params as unknown[]) : [];
     if (database !== this.options.database) return `hosts write to ${this.options.database} alone`;
-    return this.options.inspect(operations);
+    return this.options.inspect(operations, isLast);
   }
 }
 

@@ -83,8 +83,13 @@ export class ServerRole {
    * may be called again.
    */
   async prepare(): Promise<void> {
-    if (this.isServer) await this.serve();
-    else await beAlone(this.parts.server);
+    if (this.isServer) return this.serve();
+    // A client has no use for its own database, whatever is the matter with that.
+    await beAlone(this.parts.server).catch((error: unknown) =>
+      this.parts.logger.warn('what is left of the directory on this host cannot be cleared', {
+        error: messageOf(error),
+      }),
+    );
   }
 
   /** From now on, does what the Host rows say. */
@@ -157,7 +162,8 @@ export class ServerRole {
     const { logger, restart } = this.parts;
     const { facts } = this;
     const { authorityKey, clusterId } = await askForSecrets(facts);
-    this.write({ ...facts, clusterId, authority: { ...facts.authority, key: authorityKey } });
+    const now = this.facts;
+    this.write({ ...now, clusterId, authority: { ...now.authority, key: authorityKey } });
     logger.info('this host is to serve the directory: its agent starts anew');
     restart();
   }

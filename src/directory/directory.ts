@@ -45,6 +45,8 @@ export interface DirectoryOptions {
    * talk to (see conditions.ts).
    */
   readonly extent?: 'everything' | 'needed';
+  /** Raft's name of the database, where it is known: another will not do, an empty one that stands in its place neither. */
+  readonly clusterId?: string | undefined;
   /** For `ssl:` remotes. */
   readonly tls?: TlsOptions;
   /** The file of what was known last, to begin with where the database is away. Without it the database is waited for. */
@@ -106,8 +108,8 @@ export class Directory implements DirectoryStore {
     const rows = () => this.snapshotRows();
     this.snapshot = path === undefined ? undefined : new SnapshotKeeper({ path, host, rows, clock, logger });
     const remotes = options.remotes ?? [DIRECTORY_REMOTE];
-    const { tls } = options;
-    const world = { clock, random, ...(tls === undefined ? {} : { tls }) };
+    const { tls, clusterId } = options;
+    const world = { clock, random, ...(tls && { tls }), ...(clusterId !== undefined && { clusterId }) };
     this.client = new OvsdbClient({
       remotes,
       database: DIRECTORY_DATABASE,

@@ -160,6 +160,49 @@ describe('to the directory', () => {
   });
 });
 
+describe('strangers', () => {
+  /** A ticket of a session in which no certificate was shown. */
+  async function ticket(): Promise<Buffer> {
+    const socket = open('http/1.1');
+    socket.resume();
+    return new Promise((resolve) => socket.once('session', resolve));
+  }
+
+  test.each(['ovsdb', 'daolinet-member', 'daolinet-words/1', 'http/1.1'])(
+    'a session that is resumed without a certificate opens no door, and ends nobody’s agent (%s)',
+    async (protocol) => {
+      const session = await ticket();
+      const options = { host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: [protocol], session };
+      const socket = connect(options).on('error', () => undefined);
+      sockets.push(socket);
+      const said = await say(socket, protocol === 'http/1.1' ? post('/v1/secrets', '{}') : LIST);
+      expect(said).toMatch(protocol === 'http/1.1' ? /400 Bad Request/ : /^closed$/);
+      expect(members.filter((each) => each !== undefined)).toEqual([]);
+      expect(asked).toEqual([]);
+    },
+  );
+
+  test('few can ask at a time, and one that leaves makes room', async () => {
+    const waiting = Array.from({ length: 64 }, () => open('http/1.1'));
+    await Promise.all(waiting.map((socket) => new Promise((resolve) => socket.once('secureConnect', resolve))));
+    expect(await say(open('http/1.1'), post('/v1/settle', '{}'))).toBe('closed');
+    const host = await identity('h2');
+    await certify('h2', host.certificate);
+    expect(await say(open('ovsdb', host), LIST)).toContain('DaoliNet');
+    waiting[0]!.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await say(open('http/1.1'), post('/v1/settle', '{}'))).toContain('400 Bad Request');
+  });
+
+  test('one host has a few connections at a time', async () => {
+    const host = await identity('h2');
+    await certify('h2', host.certificate);
+    const many = Array.from({ length: 8 }, () => open('ovsdb', host));
+    await Promise.all(many.map((socket) => say(socket, LIST)));
+    expect(await say(open('ovsdb', host), LIST)).toBe('closed');
+  });
+});
+
 describe('between databases', () => {
   test('whoever comes is handed on with the certificate that it has shown, if it is of the authority', async () => {
     const host = await identity('h2');

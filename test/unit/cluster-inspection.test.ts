@@ -42,7 +42,10 @@ beforeEach(() => {
 function verdictOn(ops: Ops, host: string): string | undefined {
   const wire = ops.map((operation) => encodeOperation(schema, operation));
   const row = first.view.host(host);
-  return inspectTransaction(JSON.parse(JSON.stringify(wire)), { view: first.view, host: row!, locatorRange });
+  return inspectTransaction(JSON.parse(JSON.stringify(wire)), {
+    ...{ view: first.view, host: row!, locatorRange },
+    isLast: true,
+  });
 }
 
 function run(store: MemoryDirectory, make: (context: PlanContext) => Ops): Promise<void> {
@@ -319,7 +322,40 @@ describe('is refused', () => {
     [[{ op: 'insert', table: '__proto__', row: {} }]],
     [[{ op: 'update', table: 'Host', where: [['_uuid', '==', ['uuid', 1]]], row: {} }]],
   ])('what is no operation: %j', (operations) => {
-    const inspection = { view: first.view, host: first.view.host('h2')!, locatorRange };
+    const inspection = { view: first.view, host: first.view.host('h2')!, locatorRange, isLast: true };
     expect(inspectTransaction(operations, inspection)).toEqual(expect.any(String));
+  });
+
+  test.each(['Endpoint', 'NetworkReplica', 'Address', 'Pool', 'Network'] as const)(
+    'a uuid that is spelt as the view does not know it, of another’s %s',
+    (table) => {
+      const key = { Endpoint: 'endpoint', NetworkReplica: 'replica', Address: 'address' } as const;
+      const uuid = table === 'Pool' ? theirs.pool : table === 'Network' ? theirs.network : theirs[key[table]];
+      const columns = table === 'Address' ? ['_uuid', 'pool'] : ['_uuid'];
+      for (const column of columns) {
+        const where = [[column, '==', ['uuid', (column === 'pool' ? theirs.pool : uuid).toUpperCase()]]];
+        const inspection = { view: first.view, host: first.view.host('h2')!, locatorRange, isLast: true };
+        const said = inspectTransaction([{ op: 'delete', table, where }], inspection);
+        expect(said).toBe('a uuid is written in lower case');
+      }
+    },
+  );
+
+  test('a row that is not there yet, as long as it may come', () => {
+    const where = [['_uuid', '==', ['uuid', '00000000-0000-4000-8000-000000000000']]];
+    const verdicts = ['Endpoint', 'NetworkReplica', 'Address', 'Pool', 'Network'].map((table) =>
+      [false, true].map((isLast) => {
+        const inspection = { view: first.view, host: first.view.host('h2')!, locatorRange, isLast };
+        return inspectTransaction([{ op: 'delete', table, where }], inspection);
+      }),
+    );
+    for (const verdict of verdicts) expect(verdict).toEqual(['that row is not there (yet)', undefined]);
+  });
+
+  test('more operations than anybody needs, at once', () => {
+    const inspection = { view: first.view, host: first.view.host('h2')!, locatorRange, isLast: true };
+    const operations = Array.from({ length: 2_001 }, () => ({ op: 'insert', table: 'Tenant', row: { name: 'x' } }));
+    expect(inspectTransaction(operations, inspection)).toContain('at most 2000 operations');
+    expect(inspectTransaction(operations.slice(1), inspection)).toBeUndefined();
   });
 });

@@ -124,6 +124,13 @@ describe('servers', () => {
     expect(servers()).toEqual(['h1', 'h3', 'h5']);
   });
 
+  test('who was made a client stays one: the newcomer takes the place', async () => {
+    for (const name of ['h2', 'h3', 'h4']) await join(name);
+    await run((c) => planDemotion(c, 'h2'));
+    await join('h5');
+    expect(servers()).toEqual(['h1', 'h3', 'h5']);
+  });
+
   test('more of them by promotion, up to five', async () => {
     for (const name of ['h2', 'h3', 'h4', 'h5', 'h6']) await join(name);
     for (const name of ['h4', 'h5', 'h5']) await run((c) => planPromotion(c, name));
