@@ -30,7 +30,7 @@ export interface InterestParts {
 /** What a host needs, by asking: before it follows anything, its view cannot tell. */
 export async function fetchNeeds(client: Pick<OvsdbClient, 'transact'>, host: string): Promise<Needs> {
   const fetch = async (...operations: Operation[]) => {
-    const results = await client.transact(operations);
+    const results = await client.transact(operations, { isLong: true });
     return results.map(({ rows = [] }) => rows as ReadonlyArray<Readonly<Record<string, Uuid | undefined>>>);
   };
   const [own = [], pools = []] = await fetch(

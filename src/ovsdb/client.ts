@@ -152,16 +152,21 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
   /**
    * Carries out the operations, all or none. Rejects with the error of the operation that failed (`error.operation`),
    * with InvalidValue or NotConnected if nothing was sent, with ConnectionLost if the outcome is unknown. Aborting the
-   * signal asks the server to cancel: it then rejects with Canceled, or resolves because it was too late.
+   * signal asks the server to cancel: it then rejects with Canceled, or resolves because it was too late. `isLong`: the server
+   * may be busy with others for long, and the connection is not given up meanwhile.
    */
-  transact(operations: readonly Operation[], options: { signal?: AbortSignal } = {}): Promise<OperationResult[]> {
+  transact(
+    operations: readonly Operation[],
+    options: { readonly signal?: AbortSignal; readonly isLong?: boolean } = {},
+  ): Promise<OperationResult[]> {
     return new Promise((resolve, reject) => {
       const { connection, schema } = this.readyOrThrow();
       const params = [schema.name, ...operations.map((operation) => encodeOperation(schema, operation))];
-      const { signal } = options;
+      const { signal, isLong = false } = options;
       signal?.throwIfAborted();
       const cancel = () => connection.notify('cancel', [id]);
-      const id = connection.request('transact', params, (error, results) => {
+      const request = isLong ? connection.requestLong.bind(connection) : connection.request.bind(connection);
+      const id = request('transact', params, (error, results) => {
         signal?.removeEventListener('abort', cancel);
         if (error) reject(error);
         else settle(resolve, reject, () => decodeResults(schema, operations, results));

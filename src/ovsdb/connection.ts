@@ -47,6 +47,9 @@ export type ReplyHandler = (error: OvsdbError | undefined, result?: unknown) => 
 /** Bytes that a peer may leave unread before it counts as dead. */
 const MAX_UNSENT_BYTES = 64 * 1024 * 1024;
 
+/** A server composes the rows of a whole database in one go, for several clients one after another, and is silent meanwhile. */
+const LONG_ANSWER_MS = 60_000;
+
 /** A full listen queue of a unix socket refuses with EAGAIN; it is tried again after about this long. */
 const AGAIN_MS = 20;
 
@@ -59,6 +62,8 @@ export class Connection {
   private outbox: string[] = [];
   private lastHeard = 0;
   private isProbing = false;
+  /** How many requests wait whose answers may take long. */
+  private longRequests = 0;
   private cancelTimer = () => {};
   private cancelRetry = () => {};
 
@@ -202,6 +207,15 @@ export class Connection {
     return this.socket?.writableLength ?? 0;
   }
 
+  /** The same, where a server that answers nothing at all meanwhile may be at work: it is left only after a minute. */
+  requestLong(method: string, params: readonly unknown[], handler: ReplyHandler): number | undefined {
+    this.longRequests += 1;
+    return this.request(method, params, (error, result) => {
+      this.longRequests -= 1;
+      handler(error, result);
+    });
+  }
+
   private send(text: string): void {
     if (this.outbox.push(text) === 1) process.nextTick(this.flush);
   }
@@ -221,7 +235,9 @@ export class Connection {
   private probe(): void {
     const { clock, probeMs } = this.options;
     const leftMs = this.lastHeard + probeMs - clock.now();
-    if (leftMs > 0) {
+    if (this.longRequests > 0 && clock.now() - this.lastHeard < LONG_ANSWER_MS) {
+      this.armProbe(probeMs);
+    } else if (leftMs > 0) {
       this.armProbe(leftMs);
     } else if (!this.isProbing) {
       this.isProbing = true;

@@ -76,7 +76,7 @@ export class Session {
     const params = monitor.beginConditions();
     if (params === undefined) return;
     const { id } = monitor;
-    this.connection.request('monitor_cond_change', params, (error) => {
+    this.connection.requestLong('monitor_cond_change', params, (error) => {
       if (round !== this.round || monitor.id !== id) return;
       if (error) {
         this.listener.onFailed(error);
@@ -176,7 +176,7 @@ export class Session {
     this.unanswered += 1;
     const params = monitor.begin(method, schema);
     const { id } = monitor;
-    this.connection.request(method, params, (error, result) => {
+    this.connection.requestLong(method, params, (error, result) => {
       if (round !== this.round) return;
       this.unanswered -= 1;
       const next = MONITOR_METHODS[MONITOR_METHODS.indexOf(method) + 1];

@@ -402,3 +402,22 @@ test('a remote that is none, and ssl: without TLS options, are refused at once',
   }
   expect(() => clientOf({ remotes: [] })).toThrow(errors.InvalidValue);
 });
+
+test('a server that is long about the rows is waited for, and left as ever when they are there', async () => {
+  server.answers['echo'] = () => SILENCE;
+  server.answers['monitor_cond_since'] = () => SILENCE;
+  const client = clientOf({ probeMs: 30 });
+  replicaOf(client).replica.start();
+  const ends: string[] = [];
+  client.on('disconnected', (_remote, { message }) => ends.push(message));
+  client.start();
+  const ready = client.whenReady();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(ends).toEqual([]);
+  const peer = server.peers[0]!;
+  const { id } = peer.received.find(({ method }) => method === 'monitor_cond_since')!;
+  peer.send({ id, result: [false, NO_TXN, {}], error: null });
+  await ready;
+  await once(client, 'disconnected');
+  expect(ends).toEqual([expect.stringContaining('no answer to the probe in 30 ms')]);
+});
