@@ -133,7 +133,7 @@ export class Agent implements ShownAgent {
       this.replicator.trigger();
       this.swarm.look();
     };
-    const onSwarmNetworkGone = () => this.swarm.look();
+    const onSwarmNetworkGone = (id: string) => this.swarm.gone(id);
     this.follower = new NameFollower({ docker, store, setDockerBridges, logger, onDockerBack, onSwarmNetworkGone });
     this.cluster = this.createCluster();
     this.api = new ApiServer(join(hostRun, 'daolinet'), this, logger);

@@ -29,7 +29,7 @@ export interface NameFollowerParts {
   /** Docker answers again: time to compare everything. */
   readonly onDockerBack: () => void;
   /** Somebody has removed a network of the swarm that this host is a manager of. */
-  readonly onSwarmNetworkGone: () => void;
+  readonly onSwarmNetworkGone: (networkId: string) => void;
 }
 
 export class NameFollower implements DockerHandlers {
@@ -70,7 +70,7 @@ export class NameFollower implements DockerHandlers {
 
   onNetwork(event: NetworkEvent): void {
     if (event.action === 'connect' && event.containerId !== undefined) return this.lookUp(event.containerId);
-    if (event.action === 'remove') return this.parts.onSwarmNetworkGone();
+    if (event.action === 'remove') return this.parts.onSwarmNetworkGone(event.networkId);
     if (event.action !== 'create' && event.action !== 'destroy') return;
     if (event.driver === 'bridge') this.listBridges = true;
     else if (event.action === 'create') this.listEverything = true;

@@ -196,11 +196,22 @@ export class SwarmNetworks {
     throw new DaoliError('not-found', `${name.slice(0, 100)} is no DaoliNet network of a swarm; ${there}`, name);
   }
 
-  /** Whether swarm still has all of its networks: on a timer, and when Docker says that one has gone, or is back. */
+  /** A manager says that it has removed a network; it may be none of ours. */
+  gone(id: string): void {
+    if (!this.isStarted) return;
+    const network = this.parts.store.view.network(id as NetworkId);
+    if (network?.swarmId === undefined || network.isRemoved) return;
+    this.markGone(network).catch((error: unknown) => this.complain(error));
+  }
+
+  /**
+   * Whether swarm still has all of its networks: on a timer, and when Docker is back. One whose tasks are ending here is listed
+   * until they have.
+   */
   look(): void {
     if (!this.isStarted) return;
     this.cancelLook();
-    this.looking ??= this.markGone()
+    this.looking ??= this.compare()
       .then(() => (this.reported = ''))
       .catch((error: unknown) => this.complain(error))
       .then(() => {
@@ -209,7 +220,7 @@ export class SwarmNetworks {
       });
   }
 
-  private async markGone(): Promise<void> {
+  private async compare(): Promise<void> {
     const { docker, store } = this.parts;
     // Before swarm is asked: a network that is written down is there already.
     const known = [...store.view.networks()].filter(({ swarmId, isRemoved }) => swarmId !== undefined && !isRemoved);
@@ -218,10 +229,12 @@ export class SwarmNetworks {
     const ours = known.filter(({ swarmId }) => swarmId === managed);
     if (ours.length === 0) return;
     const there = new Set(await docker.listSwarmNetworks());
-    for (const { id, name } of ours.filter((network) => !there.has(network.id))) {
-      await this.write((context) => markRemoved(context, id));
-      this.parts.logger.info('a network was removed from the swarm', { network: id, name });
-    }
+    for (const network of ours) if (!there.has(network.id)) await this.markGone(network);
+  }
+
+  private async markGone({ id, name }: NetworkRow): Promise<void> {
+    await this.write((context) => markRemoved(context, id));
+    this.parts.logger.info('a network was removed from the swarm', { network: id, name });
   }
 
   private complain(error: unknown): void {

@@ -16,14 +16,14 @@ async function setUp() {
   const docker = new MemoryDocker();
   const bridges: string[][] = [];
   let comparisons = 0;
-  let gone = 0;
+  const gone: string[] = [];
   const follower = new NameFollower({
     docker,
     store,
     logger: silentLogger,
     setDockerBridges: async (names) => void bridges.push([...names]),
     onDockerBack: () => (comparisons += 1),
-    onSwarmNetworkGone: () => void (gone += 1),
+    onSwarmNetworkGone: (id) => void gone.push(id),
   });
   await store.transact((context) => ({
     ops: insertNetwork(context, {
@@ -52,7 +52,7 @@ async function setUp() {
     new Promise<void>((resolve) => {
       const end = store.onChange(() => (end(), resolve()));
     });
-  return { store, docker, follower, bridges, changed, comparisons: () => comparisons, gone: () => gone };
+  return { store, docker, follower, bridges, changed, comparisons: () => comparisons, gone };
 }
 
 test('a container that starts gives its endpoint a name; a rename changes it', async () => {
@@ -105,6 +105,6 @@ test('a network that swarm has no more is told, and nothing is listed for it', a
   const { docker, follower, gone } = await setUp();
   follower.start();
   docker.sendNetwork({ action: 'remove', networkId: 's'.repeat(25), networkName: 'demo', driver: '' });
-  expect(gone()).toBe(1);
+  expect(gone).toEqual(['s'.repeat(25)]);
   await follower.stop();
 });

@@ -202,12 +202,22 @@ describe('removal', () => {
     expect(first.store.view.network(id as NetworkId)?.isRemoved).toBe(false);
   });
 
-  test('by Docker itself is noticed by a manager, at once when it is told and else by and by', async () => {
+  test('by Docker itself is noticed by a manager, by and by', async () => {
     swarm.networks.delete(id);
     second.swarm.look(); // a worker knows nothing of it
     await settled();
     expect(first.names).toEqual([CONFIGURATION]);
     first.clock.advance(30_000);
+    await settled();
+    expect([first.names, second.names, rows()]).toEqual([[], [], []]);
+  });
+
+  test('that Docker tells is followed at once, and nothing but a network of a swarm goes by it', async () => {
+    first.swarm.gone('x');
+    await settled();
+    expect(first.names).toEqual([CONFIGURATION]);
+    first.swarm.gone(id);
+    first.swarm.gone(id);
     await settled();
     expect([first.names, second.names, rows()]).toEqual([[], [], []]);
   });
