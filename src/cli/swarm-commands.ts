@@ -1,6 +1,6 @@
 // daolictl swarm …: networks of Docker's swarm mode.
 
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { MadeSwarmNetwork, RemovedSwarmNetwork } from '../driver/swarm-networks';
 import type { ApiClient } from './api-client';
 
@@ -29,7 +29,11 @@ export function swarmCommands(daolictl: Command, context: CommandContext): void 
     .option('--gateway <ip>', 'its gateway (default: the first address of the subnet)')
     .option('--internal', 'without a way out')
     .option('--no-attachable', 'for services alone, not for docker run')
-    .option('-o, --opt <key=value>', 'an option, as with docker network create; may be repeated', collect, {})
+    .addOption(
+      new Option('-o, --opt <key=value>', 'an option, as with docker network create; may be repeated')
+        .argParser(collect)
+        .default({}, 'none'),
+    )
     .addHelpText('after', '\nExample:\n  daolictl swarm network create --subnet 10.9.0.0/24 shop')
     .action(async (name: string, { opt: options, ...rest }: CreateOptions) => {
       const made = await context.client().post<MadeSwarmNetwork>('/v1/swarm/networks', { name, options, ...rest });
