@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import type { Ipv4, Mac } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { DaoliError } from '../base/errors';
-import { NXPIF, OFPMP, OFPR, OFPT, OFP_VERSION } from '../openflow/constants';
+import { NXPIF, OFPMP, OFPR, OFPRR, OFPT, OFP_VERSION } from '../openflow/constants';
 import { decodeError, encodeError, errorName, type ErrorMessage } from '../openflow/error';
 import { decodeFeaturesReply } from '../openflow/features';
 import { decodeFlowRemoved } from '../openflow/flow-removed';
@@ -276,12 +276,15 @@ export class Session implements ConnectionUser {
 
   /** The end of a route. A hint: what is missed here is found when flows are listed. */
   private takeFlowRemoved(buffer: Buffer, offset: number, end: number): void {
-    const { cookie, durationSeconds } = decodeFlowRemoved(buffer, offset, end);
+    const { cookie, reason, durationSeconds, durationNanoseconds } = decodeFlowRemoved(buffer, offset, end);
+    // What was deleted was forgotten by whoever deleted it; this word may come when the pair has its next route already.
+    if (reason === OFPRR.DELETE) return;
     const route = this.routeOf(Number(cookie >> 32n), Number(cookie & 0xffff_ffffn));
     if (route === undefined || this.turnAt === undefined) return;
     const { datapath, nowMs } = this.turnAt;
     // A route that was installed after this one began lives on. One tick for each side's rounding.
-    const installed = ticksOf(Math.max(0, nowMs - durationSeconds * 1000)) + 2;
+    const durationMs = durationSeconds * 1000 + durationNanoseconds / 1e6;
+    const installed = ticksOf(Math.max(0, nowMs - durationMs)) + 2;
     if (datapath.routes.delete(route.from, route.to, installed)) this.parts.counters.routesRemoved += 1;
   }
 
