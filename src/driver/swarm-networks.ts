@@ -24,7 +24,7 @@ import {
 
 export interface SwarmNetworksParts {
   readonly store: DirectoryStore;
-  readonly docker: Swarm & Pick<Docker, 'removeNetwork'>;
+  readonly docker: Swarm & Pick<Docker, 'createNetwork' | 'removeNetwork'>;
   /** Knows the destinations of the host's routes, which default pools keep clear of. */
   readonly host: { hostRoutes(): Promise<ReadonlyArray<{ readonly destination: Cidr }>> };
   readonly settings: { readonly defaultPools: Cidr; readonly locatorRange: Cidr; readonly mtu: number };
@@ -93,8 +93,14 @@ export class SwarmNetworks {
     const { ready, away } = hostsOfNodes(store.view, await docker.listNodes());
     const { name, internal, attachable } = wanted;
     const configuration = nameConfiguration(name, this.parts.random());
-    const id = (await docker.createSwarmNetwork({ name, internal, attachable, configuration })) as NetworkId;
+    const standIn = await this.makeStandIn(configuration);
+    const made = docker.createSwarmNetwork({ name, internal, attachable, configuration });
+    const id = (await made.catch(async (error: unknown) => {
+      await docker.removeNetwork(standIn);
+      throw error;
+    })) as NetworkId;
     try {
+      await docker.removeNetwork(standIn);
       await this.writeDown(wanted, { id, swarmId, configuration });
       await this.waitForHosts(id, name, ready);
     } catch (error) {
@@ -102,6 +108,15 @@ export class SwarmNetworks {
       throw error;
     }
     return this.describe(id, ready, away);
+  }
+
+  /**
+   * Docker 28 wants the configuration to be there on the manager, and 20.10 does not ask. What stands in it is read on nodes
+   * alone, and has to name the id that swarm gives only now: so an empty one stands for it meanwhile.
+   */
+  private makeStandIn(name: string): Promise<string> {
+    const empty = { internal: false, options: {}, ipamOptions: {}, subnets: [] };
+    return this.parts.docker.createNetwork({ name, ...empty, isConfiguration: true });
   }
 
   private async writeDown(

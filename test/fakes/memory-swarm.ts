@@ -13,7 +13,10 @@ export class MemorySwarm {
   private made = 0;
 
   /** Docker of one of its hosts: a manager, a worker, or in no swarm. Swarm's networks are listed on managers. */
-  dockerOf(docker: MemoryDocker, role: 'manager' | 'worker' | 'alone'): Swarm & Pick<MemoryDocker, 'removeNetwork'> {
+  dockerOf(
+    docker: MemoryDocker,
+    role: 'manager' | 'worker' | 'alone',
+  ): Swarm & Pick<MemoryDocker, 'createNetwork' | 'removeNetwork'> {
     const needManager = (): void => {
       if (role !== 'manager') throw new DaoliError('conflict', 'Docker refuses it: this node is not a swarm manager');
     };
@@ -35,10 +38,18 @@ export class MemorySwarm {
         if ([...this.networks.values()].some(({ name }) => name === spec.name)) {
           throw new DaoliError('conflict', `Docker refuses it: network with name ${spec.name} already exists`);
         }
+        // As Docker 28; 20.10 does not ask.
+        if (!docker.networks.some(({ name }) => name === spec.configuration)) {
+          throw new DaoliError(
+            'conflict',
+            `Docker refuses it: configuration network ${spec.configuration} does not exist`,
+          );
+        }
         const id = `s${(this.made += 1)}`.padEnd(25, '0');
         this.networks.set(id, spec);
         return id;
       },
+      createNetwork: (spec) => docker.createNetwork(spec),
       removeNetwork: async (id) => {
         const spec = this.networks.get(id);
         if (spec === undefined) return docker.removeNetwork(id);

@@ -137,7 +137,7 @@ test('one command: swarm has it, and each host its configuration, marked as that
     [made.id, { name: 'demo', configuration: CONFIGURATION, internal: false, attachable: true }],
   ]);
   for (const { docker } of [first, second]) {
-    const [spec] = docker.specs.values();
+    const spec = [...docker.specs.values()].at(-1);
     expect(spec).toEqual({
       name: CONFIGURATION,
       internal: false,
