@@ -4,7 +4,17 @@
 import { copyFileSync } from 'node:fs';
 import { joinAll, startHosts, stopCluster, tokenIn, type LabCluster } from '../../lab/cluster';
 import { IMAGE, waitFor, type Host } from '../../lab/host';
-import { addressOf, ask, lendPrograms, ping, PROGRAMS_OF_TASKS, remove, startClient, TASK } from './support/peers';
+import {
+  addressOf,
+  ask,
+  lendPrograms,
+  ON_HOST,
+  ping,
+  PROGRAMS_OF_TASKS,
+  remove,
+  startClient,
+  TASK,
+} from './support/peers';
 
 jest.setTimeout(180_000);
 
@@ -268,10 +278,13 @@ describe('a node that comes later', () => {
     expect(said).toContain('swarm node h3 (192.0.2.3) is no host of this DaoliNet cluster');
     await h3.daolictl('cluster', 'join', tokenIn(await h1.daolictl('cluster', 'token')));
     await waitFor('its configuration on h3', async () => (await networksOn(h3)).includes(configuration), 20_000);
-    await createService('third', 1, '--network', 'shop', '--constraint', 'node.hostname==h3');
+    const published = ['--publish', 'mode=host,target=80,published=8088'];
+    await createService('third', 1, '--network', 'shop', '--constraint', 'node.hostname==h3', ...published);
     const [task = ''] = await tasksOn(h3, 'third');
     const [from = ''] = await tasksOn(h2, 'web');
     expect(await hear(h2, from, await addressOf(h3, task, 'shop'))).toBe('h3');
+    // A port of that node alone; the routing mesh is for Docker's own networks.
+    expect(await ask(h1, ON_HOST, `${h3.address}:8088`)).toBe('h3 192.0.2.1');
   });
 });
 
