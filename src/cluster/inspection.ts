@@ -4,7 +4,7 @@
 
 import { cidrHolds, cidrsOverlap, parseCidr, parseIpv4, type Cidr, type Ipv4 } from '../base/addresses';
 import { LOCATOR_BLOCK_PREFIX } from '../directory/allocation';
-import type { AddressRow, HostRow, NetworkId } from '../directory/rows';
+import type { AddressRow, HostRow, NetworkId, NetworkReplicaRow } from '../directory/rows';
 import type { DirectoryView } from '../directory/view';
 
 /** What the decision is made from. */
@@ -174,7 +174,7 @@ function inspectDelete(table: string, uuid: string, inspection: Inspection): Ver
     case 'Network': {
       const row = view.row('Network', uuid);
       if (row === undefined) return gone;
-      return [...view.replicasOf(row.id)].every(isOwn) ? undefined : 'that Network is on other hosts, too';
+      return isOnlyOn(host, view.replicasOf(row.id)) ? undefined : 'that Network is not this host’s alone';
     }
     default:
       return `hosts delete no ${table}`;
@@ -186,12 +186,17 @@ function inspectPoolEnd(uuid: string | undefined, { view, host, isLast }: Inspec
   if (uuid === undefined) return 'a change names one row, by its _uuid';
   const pool = view.row('Pool', uuid);
   if (pool === undefined) return isLast ? undefined : NOT_THERE;
-  const isOwn = (name: string) => name === host.name;
   const isFree =
     pool.networkId === undefined
-      ? pool.holders.every(isOwn)
-      : [...view.replicasOf(pool.networkId)].every((replica) => isOwn(replica.host));
+      ? pool.holders.every((name) => name === host.name)
+      : isOnlyOn(host, view.replicasOf(pool.networkId));
   return isFree ? undefined : 'that Pool is another host’s, too';
+}
+
+/** One that no host has (yet), as a swarm's in its first moment, is nobody's to end but the servers'. */
+function isOnlyOn(host: HostRow, replicas: Iterable<NetworkReplicaRow>): boolean {
+  const hosts = [...replicas].map((replica) => replica.host);
+  return hosts.length > 0 && hosts.every((name) => name === host.name);
 }
 
 function inspectColumns(table: string, uuid: string, operation: Json, inspection: Inspection): Verdict {

@@ -11,11 +11,10 @@ import { select } from '../ovsdb/operations';
 import { conditionsOf, neededBy, needsOf, wholeOf, type Needs, type OwnView } from './conditions';
 import type { DirectoryChange, NetworkRow, PoolRow } from './rows';
 import type { Followed } from './store';
+import { TRANSACTION_TIMEOUT_MS } from './transactor';
 
 /** Longer than a deployment takes, or a host's restart. */
 export const LINGER_MS = 10 * 60_000;
-/** As a transaction: longer, and Docker's call could not end in time. */
-const FOLLOW_TIMEOUT_MS = 5_000;
 
 export interface InterestParts {
   readonly host: string;
@@ -49,7 +48,7 @@ export async function fetchNeeds(client: Pick<OvsdbClient, 'transact'>, host: st
 export async function fetchHosts(client: Pick<OvsdbClient, 'transact'>, network: Uuid): Promise<Uuid[]> {
   try {
     const question = select('NetworkReplica', [['network', '==', network]], ['host']);
-    const signal = AbortSignal.timeout(FOLLOW_TIMEOUT_MS);
+    const signal = AbortSignal.timeout(TRANSACTION_TIMEOUT_MS);
     const [{ rows = [] } = {}] = await client.transact([question], { signal });
     return rows.map(({ host }) => host as Uuid);
   } catch (error) {
@@ -80,7 +79,7 @@ export class Interest {
 
   /**
    * Resolves when every endpoint and address of the network, or of the pool and its network, is in the view. Throws
-   * `unavailable` if that takes longer than 5 s.
+   * `unavailable` if that takes longer than a transaction may.
    */
   follow({ network, pool }: Followed): Promise<void> {
     const { view, clock } = this.parts;
@@ -94,9 +93,9 @@ export class Interest {
 
   private inTime(promise: Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
-      const message = `the DaoliNet database did not answer within ${FOLLOW_TIMEOUT_MS / 1000} s: try again`;
+      const message = `the DaoliNet database did not answer within ${TRANSACTION_TIMEOUT_MS / 1000} s: try again`;
       const expire = () => reject(new DaoliError('unavailable', message));
-      const cancel = this.parts.clock.after(FOLLOW_TIMEOUT_MS, expire);
+      const cancel = this.parts.clock.after(TRANSACTION_TIMEOUT_MS, expire);
       void promise.then(resolve).finally(cancel);
     });
   }

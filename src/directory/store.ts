@@ -63,7 +63,7 @@ export interface DirectoryStore {
   /**
    * Resolves when the view has every endpoint and address of a network, or of a pool and its network: before an address is
    * chosen, or an endpoint made, where this host may have none yet. They stay for minutes, and as long as it has some.
-   * Throws `unavailable` if the database is away for longer than 5 s.
+   * Throws `unavailable` if the database is away for longer than 7 s.
    */
   follow(what: Followed): Promise<void>;
   /**
@@ -73,7 +73,7 @@ export interface DirectoryStore {
   hostsOf(network: NetworkId): Promise<string[]>;
   /**
    * Plans and writes as one transaction, and plans again if it raced. When it resolves, the view has it. Throws what the
-   * plan throws; `conflict` if it keeps losing races; `unavailable` if the database is away for longer than 5 s.
+   * plan throws; `conflict` if it keeps losing races; `unavailable` if the database is away for longer than 7 s.
    */
   transact<T>(plan: Plan<T>): Promise<T>;
   /** Writes these operations as they are, once. Throws `conflict` where they do not fit (any more), and as `transact`. */

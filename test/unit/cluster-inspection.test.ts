@@ -341,6 +341,15 @@ describe('is refused', () => {
     },
   );
 
+  test('the end of a network that no host has yet, as a swarm’s in its first moment, and of its pool', async () => {
+    const { uuid: network } = first.view.network(STRANGE)!;
+    const [replica] = first.view.replicasOf(STRANGE);
+    await run(first, () => [remove('NetworkReplica', isRow(replica!.uuid))]);
+    const [pool] = first.view.poolsOfNetwork(STRANGE);
+    expect(verdictOn([remove('Network', isRow(network))], 'h2')).toBe('that Network is not this host’s alone');
+    expect(verdictOn([remove('Pool', isRow(pool!.uuid))], 'h2')).toBe('that Pool is another host’s, too');
+  });
+
   test('a row that is not there yet, as long as it may come', () => {
     const where = [['_uuid', '==', ['uuid', '00000000-0000-4000-8000-000000000000']]];
     const verdicts = ['Endpoint', 'NetworkReplica', 'Address', 'Pool', 'Network'].map((table) =>

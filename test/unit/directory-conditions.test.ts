@@ -193,7 +193,7 @@ describe('interest', () => {
 
   test('the database may be away, but whoever waits is told', async () => {
     const followed = interest.follow({ network: A }).catch((error: unknown) => error);
-    clock.advance(5_000);
+    clock.advance(7_000);
     expect(await followed).toMatchObject({ code: 'unavailable' });
     expect(clock.waiting).toBe(1);
   });

@@ -9,7 +9,7 @@ import type { Logger } from '../../src/base/logger';
 import { Controller, type ControllerOptions } from '../../src/flowctl/controller';
 import type { FlowEndpoint, FlowHost, FlowNetwork } from '../../src/flowctl/model';
 import { PUNT_REASON, USERDATA } from '../../src/flowctl/pipeline';
-import { OFPMP, OFPT } from '../../src/openflow/constants';
+import { OFPMP, OFPRR, OFPT } from '../../src/openflow/constants';
 import { encodeMessage } from '../../src/openflow/message';
 import { MessageWriter } from '../../src/openflow/message-writer';
 import { attach, FakeDatapath } from '../fakes/fake-datapath';
@@ -396,6 +396,34 @@ test('a policy that changes takes routes away and lets denied ones be asked agai
   controller.setPolicy({ allows: () => true });
   await until(() => denials() === 0);
   expect(await controller.routes()).toEqual([]);
+});
+
+test('a late word about a route that was deleted does not make the next one of the pair forgotten', async () => {
+  await start();
+  controller.setHost({
+    ...host,
+    fabric: { portNo: 11, serverAddress: parseIpv4('192.0.2.1'), mtu: 1500, isNarrow: false },
+  });
+  const fake = new FakeDatapath();
+  const { tell } = await enter(fake);
+  const peer = parseMac('02:da:00:00:02:fe');
+  await ready();
+  await controller.addEndpoint(endpoint(1));
+  await controller.addEndpoint({ ...endpoint(2), location: { kind: 'remote', routerMac: peer } });
+  const routes = () => fake.dump((flow) => (flow.idleTimeoutSeconds ?? 0) > 0);
+  controller.takeWord(peer, endpoint(2).locator, endpoint(1).locator);
+  await until(() => routes().length === 2);
+  for (const line of routes()) {
+    const writer = new MessageWriter();
+    const flow = { cookie: BigInt(/cookie=(0x[0-9a-f]+)/.exec(line)![1]!), priority: 600, table: 2, match: {} };
+    const counts = { durationSeconds: 0, durationNanoseconds: 1e6, packetCount: 0, byteCount: 0 };
+    encodeMessage(writer, 0, { type: 'flowRemoved', ...flow, ...counts, idleTimeoutSeconds: 60, reason: OFPRR.DELETE });
+    tell(Buffer.from(writer.take()));
+  }
+  await controller.drops();
+  await controller.removeEndpoint('e2');
+  await controller.drops();
+  expect(routes()).toEqual([]);
 });
 
 test('networks change while endpoints are there: pools, gateway and the way outside follow', async () => {
