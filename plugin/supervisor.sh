@@ -81,8 +81,8 @@ prepare_database() {
 }
 
 # carry_out_plan FILE SCHEMA: makes of FILE what daolinetd has written down (src/cluster/directory-server.ts): the first
-# member of a cluster, another member, or an empty database. What was there is kept in FILE.alone or FILE.member. A plan that was carried
-# out before its file could be removed is carried out by now.
+# member of a cluster, another member, or an empty database. What was there is kept in FILE.alone or FILE.member. A plan
+# that was carried out before its file could be removed is carried out by now.
 carry_out_plan() {
   [ -s "$PLAN" ] || return 0
   read -r action cluster own others <"$PLAN"
@@ -112,26 +112,28 @@ convert_member() {
   ovsdb-client -vconsole:warn --timeout=30 convert $remote "$1"
 }
 
-# serve_database FILE SCHEMA NAME OPTION...: becomes the ovsdb-server of FILE.
+# serve_database FILE NAME OPTION...: becomes the ovsdb-server of FILE.
 serve_database() {
-  file=$1 schema=$2 name=$3
-  shift 3
-  prepare_database "$file" "$schema" || { say "cannot use $file; see the line above"; exit 1; }
+  file=$1 name=$2
+  shift 2
   exec ovsdb-server "$file" "$@" --unixctl="$RUN/$name.ctl" --no-chdir \
     -vconsole:info -vsyslog:off -vfile:off 2>&1
 }
 
 directory() {
-  prepare_database $STATE/directory.db $SCHEMAS/daolinet/directory.ovsschema &&
-    carry_out_plan $STATE/directory.db $SCHEMAS/daolinet/directory.ovsschema
+  file=$STATE/directory.db schema=$SCHEMAS/daolinet/directory.ovsschema
+  prepare_database $file $schema || { say "cannot use $file; see the line above"; exit 1; }
+  # What cannot be done stays to be done; the database is served as it is.
+  carry_out_plan $file $schema || say "the plan for $file could not be carried out; see the line above"
   # Not a child of the server that this process becomes, which would not reap it.
-  ! ovsdb-tool db-is-clustered $STATE/directory.db || (convert_member $SCHEMAS/daolinet/directory.ovsschema &)
-  serve_database $STATE/directory.db $SCHEMAS/daolinet/directory.ovsschema directory \
-    --remote=punix:$RUN/directory.sock
+  ! ovsdb-tool db-is-clustered $file || (convert_member $schema &)
+  serve_database $file directory --remote=punix:$RUN/directory.sock
 }
 
 switch_database() {
-  serve_database $STATE/ovs/conf.db $SCHEMAS/openvswitch/vswitch.ovsschema switch \
+  file=$STATE/ovs/conf.db
+  prepare_database $file $SCHEMAS/openvswitch/vswitch.ovsschema || { say "cannot use $file; see the line above"; exit 1; }
+  serve_database $file switch \
     --remote=punix:/run/openvswitch/db.sock --remote=db:Open_vSwitch,Open_vSwitch,manager_options
 }
 

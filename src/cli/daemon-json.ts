@@ -1,7 +1,8 @@
 // Docker's settings on this machine, as far as names of containers on other hosts need them: its resolver asks the servers of
 // `dns`, in their order, from the container's network, where the agent answers.
 
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 /** Where Docker looks for its settings, unless it was told otherwise. */
 export const DAEMON_JSON = '/etc/docker/daemon.json';
@@ -38,6 +39,7 @@ export function editDaemonJson(address: string, path = DAEMON_JSON): boolean {
     const resolvers = existsSync(RESOLV_CONF) ? resolversIn(readFileSync(RESOLV_CONF, 'utf8')) : [];
     const changed = withDns(text, address, resolvers);
     if (changed === undefined) return false;
+    mkdirSync(dirname(path), { recursive: true });
     if (text !== '') writeFileSync(`${path}.before`, text);
     writeFileSync(`${path}.new`, changed, { flush: true });
     renameSync(`${path}.new`, path);

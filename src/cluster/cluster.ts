@@ -1,5 +1,6 @@
-// This host's part in its cluster: it begins one, joins one, lets others in and puts them out. Every command is one call; what
-// changes who this host is is written to disk last, and the agent starts anew with it.
+// This host's part in its cluster: it begins one, joins one, and puts others out. Every command is one call; what changes who
+// this host is is written to disk last, and the agent starts anew with it. What a server does for others is in desk.ts, how a
+// host becomes one in server-role.ts.
 
 import { formatCidr, formatIpv4, formatMac, type Cidr, type Ipv4, type Mac } from '../base/addresses';
 import type { Clock } from '../base/clock';
@@ -10,14 +11,15 @@ import { describeNetwork } from '../directory/descriptions';
 import { DIRECTORY_REMOTE } from '../directory/directory';
 import type { HostRow } from '../directory/rows';
 import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
-import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft, type Identity } from '../pki/authority';
-import { ALONE, PUT_OUT, type DirectoryServer, type MemberStatus } from './directory-server';
-import { removeCluster, shownServers, writeCluster, type ClusterFacts } from './files';
+import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft } from '../pki/authority';
+import { Desk, factsOfServer } from './desk';
+import type { DirectoryServer, MemberStatus } from './directory-server';
+import { removeCluster, writeCluster, type ClusterFacts } from './files';
 import { Front, FRONT_PORT } from './front';
 import type { MemberLinks } from './member-links';
 import * as membership from './membership';
 import * as newcomers from './newcomers';
-import { beAlone, knownServers, ServerRole } from './server-role';
+import { beAlone, ServerRole } from './server-role';
 import { formatToken, newSecret, parseToken } from './token';
 import { WordSender } from './word-sender';
 import { WordTaker, type WordTakerParts } from './word-taker';
@@ -86,8 +88,9 @@ const LOOK_MS = 60 * 60 * 1000;
 const MEMBERSHIP_MS = 25_000;
 const MEMBERSHIP_LOOK_MS = 200;
 
-export class Cluster implements newcomers.FrontDesk {
+export class Cluster {
   private readonly role: ServerRole | undefined;
+  private readonly desk: Desk;
   private readonly taker: WordTaker;
   private sender: WordSender | undefined;
   private cancelLook = (): void => undefined;
@@ -96,6 +99,7 @@ export class Cluster implements newcomers.FrontDesk {
   constructor(private readonly parts: ClusterParts) {
     this.startedAt = parts.now();
     const { facts, store, takeWord: take } = parts;
+    this.desk = new Desk({ ...parts, facts: () => this.facts });
     this.taker = new WordTaker({ ...parts, take, hostRow: (name) => store.view.host(name) });
     const createFront = (own: ClusterFacts, links: MemberLinks | undefined) => this.createFront(own, links);
     this.role = facts && new ServerRole({ ...parts, facts, createFront });
@@ -150,7 +154,7 @@ export class Cluster implements newcomers.FrontDesk {
       locatorRange,
       logger,
       clock,
-      app: newcomers.frontDeskApp(this),
+      app: newcomers.frontDeskApp(this.desk),
       acceptMember: (socket, fingerprint) => {
         const member = this.facts?.servers.find(({ certificates }) => certificates.includes(fingerprint ?? ''));
         if (member === undefined || links === undefined) socket.destroy();
@@ -193,52 +197,10 @@ export class Cluster implements newcomers.FrontDesk {
     const certificate =
       facts.authority.key === undefined
         ? await newcomers.askToRenew(facts, request)
-        : (await this.renew(own, request)).certificate;
+        : (await this.desk.renew(own, request)).certificate;
     // What has changed meanwhile stays changed.
     role.write({ ...role.facts, identity: { certificate, key } });
     restart();
-  }
-
-  /** A server gives a host its next certificate. */
-  async renew(fingerprint: string, request: string): Promise<{ certificate: string }> {
-    const { now, logger } = this.parts;
-    const { authority } = this.requireServer('renew certificates');
-    const host = this.hostOf(fingerprint);
-    const certificate = await issue(authority, request, host.name, now());
-    const next = fingerprintOf(certificate);
-    await this.write((context) => membership.planCertificates(context, host.name, [fingerprint, next]));
-    logger.info('a host has a new certificate', { host: host.name });
-    return { certificate };
-  }
-
-  /** A host has come in with its new certificate: the one before opens no door any more. */
-  async settle(fingerprint: string): Promise<object> {
-    const host = this.hostOf(fingerprint);
-    await this.write((context) => membership.planCertificates(context, host.name, [fingerprint]));
-    return {};
-  }
-
-  /** For a host that is to be a server: what it takes. */
-  async secrets(fingerprint: string): Promise<newcomers.ServerSecrets> {
-    const { authority } = this.requireServer('make others servers');
-    const host = this.hostOf(fingerprint);
-    if (!host.isServer) throw new DaoliError('conflict', `host ${host.name} is no server`, host.name);
-    const secrets = await this.ownSecrets(authority);
-    // One that asks has no database of the cluster: what Raft has of it is left from one that is lost.
-    const raft = await this.parts.server.status();
-    if (raft?.members.includes(host.datapathId) === true) await this.parts.server.kick(host.datapathId);
-    return secrets;
-  }
-
-  private async ownSecrets({ key: authorityKey }: Identity): Promise<newcomers.ServerSecrets> {
-    const clusterId = await this.parts.server.clusterId();
-    if (clusterId !== ALONE && clusterId !== PUT_OUT) return { authorityKey, clusterId };
-    throw new DaoliError('unavailable', 'the database of this server is none of a cluster yet: try again');
-  }
-
-  private hostOf(fingerprint: string): HostRow {
-    for (const host of this.parts.store.view.hosts()) if (host.certificates.includes(fingerprint)) return host;
-    throw new DaoliError('not-found', 'the certificate is no host’s of this cluster (any more)');
   }
 
   async status(): Promise<ClusterStatus> {
@@ -292,7 +254,7 @@ export class Cluster implements newcomers.FrontDesk {
 
   /** Another token; those before are no good any more. On a server alone. */
   async token(): Promise<string> {
-    const facts = this.requireServer('give out tokens');
+    const facts = factsOfServer(this.facts, 'give out tokens');
     const secret = newSecret();
     await this.write((context) => membership.planToken(context, secret));
     const certificate = fingerprintOf(facts.identity.certificate);
@@ -332,7 +294,7 @@ export class Cluster implements newcomers.FrontDesk {
 
   /** Puts another host out. On a server alone. */
   async remove(name: string): Promise<void> {
-    this.requireServer('remove hosts');
+    factsOfServer(this.facts, 'remove hosts');
     const { view, host: self } = this.parts.store;
     if (membership.existingHost(view, name).isServer && name !== self) await this.demote(name);
     await this.write((context) => membership.planRemoval(context, name));
@@ -340,7 +302,7 @@ export class Cluster implements newcomers.FrontDesk {
 
   /** Another host serves the directory, too. On a server alone. Resolves when it does. */
   async promote(name: string): Promise<void> {
-    this.requireServer('promote hosts');
+    factsOfServer(this.facts, 'promote hosts');
     await this.write((context) => membership.planPromotion(context, name));
     const { datapathId } = membership.existingHost(this.parts.store.view, name);
     const problem = `host ${name} has not taken it on yet: is it up? It does so as soon as it hears of it`;
@@ -349,18 +311,17 @@ export class Cluster implements newcomers.FrontDesk {
 
   /** Another server is a client from now on. On a server alone. Resolves when it is. */
   async demote(name: string): Promise<void> {
-    this.requireServer('demote hosts');
+    factsOfServer(this.facts, 'demote hosts');
     const { store, server } = this.parts;
     // First those who decide without it; else it might take its vote along.
     await this.write((context) => (membership.planDemotion(context, name), []));
     const { datapathId } = membership.existingHost(store.view, name);
-    const raft = await server.status();
-    if (raft?.members.includes(datapathId) === true) await server.kick(datapathId);
+    await server.kick(datapathId);
     const problem = `the servers did not agree to go on without ${name}: most of them, and it, have to be up`;
     await this.untilMembers((members) => !members.includes(datapathId), problem);
     await this.write((context) => membership.planDemotion(context, name));
     // The doors are closed to it now: what came back in between goes for good.
-    if ((await server.status())?.members.includes(datapathId) === true) await server.kick(datapathId);
+    await server.kick(datapathId);
   }
 
   private async untilMembers(isDone: (members: readonly string[]) => boolean, problem: string): Promise<void> {
@@ -390,21 +351,6 @@ export class Cluster implements newcomers.FrontDesk {
     restart();
   }
 
-  async letIn(newcomer: newcomers.JoinRequest): Promise<object> {
-    const { locatorRange, now, logger, store } = this.parts;
-    const { authority } = this.requireServer('let others in');
-    // Nothing is signed for somebody who cannot come in.
-    await this.write((context) => (membership.checkNewcomer(context, newcomer), []));
-    const ownSecrets = await this.ownSecrets(authority);
-    const certificate = await issue(authority, newcomer.request, newcomer.name, now());
-    await this.write((context) => membership.planJoin(context, newcomer, fingerprintOf(certificate), locatorRange));
-    const { name, address } = newcomer;
-    logger.info('a host has joined', { host: name, address: formatIpv4(address) });
-    const servers = shownServers(knownServers(store.view));
-    const secrets = store.view.host(name)?.isServer === true ? ownSecrets : undefined;
-    return { certificate, authority: authority.certificate, locators: formatCidr(locatorRange), servers, secrets };
-  }
-
   private ownRow(): HostRow {
     const { store } = this.parts;
     const own = store.view.host(store.host);
@@ -419,16 +365,6 @@ export class Cluster implements newcomers.FrontDesk {
     const shown =
       names.length > 10 ? `${names.slice(0, 10).join(', ')} and ${names.length - 10} more` : names.join(', ');
     throw new DaoliError('conflict', `this host has networks of its own (${shown}): remove them before it joins`);
-  }
-
-  private requireServer(purpose: string): ClusterFacts & { readonly authority: Identity } {
-    const { facts } = this;
-    if (facts === undefined)
-      throw new DaoliError('conflict', 'this host is in no cluster: begin with `daolictl cluster init`');
-    const { certificate, key } = facts.authority;
-    if (key !== undefined) return { ...facts, authority: { certificate, key } };
-    const servers = facts.servers.map(({ address }) => formatIpv4(address)).join(', ');
-    throw new DaoliError('conflict', `only servers of the cluster ${purpose}: do it on ${servers}`);
   }
 
   private write(plan: (context: PlanContext) => Ops): Promise<void> {

@@ -26,7 +26,7 @@ test('servers that only the machine itself reaches are none for containers', () 
 
 test('the file is replaced whole, and kept; one that cannot be read is left alone', () => {
   const folder = mkdtempSync(join(tmpdir(), 'daemon-json-'));
-  const path = join(folder, 'daemon.json');
+  const path = join(folder, 'docker/daemon.json');
   try {
     expect(editDaemonJson(DNS, path)).toBe(true);
     expect(editDaemonJson(DNS, path)).toBe(false);
@@ -38,7 +38,7 @@ test('the file is replaced whole, and kept; one that cannot be read is left alon
       expect(() => editDaemonJson(DNS, path)).toThrow(`${path} was left as it is`);
       expect(readFileSync(path, 'utf8')).toBe(text);
     }
-    expect(readdirSync(folder).sort()).toEqual(['daemon.json', 'daemon.json.before']);
+    expect(readdirSync(join(folder, 'docker')).sort()).toEqual(['daemon.json', 'daemon.json.before']);
   } finally {
     rmSync(folder, { recursive: true });
   }
