@@ -44,8 +44,9 @@ if [ ! -d "$folder" ]; then
   rm -rf "$folder.new"
   sh lab/namespace.sh "$scratch" builder bash "$0" --inside "$folder.new" </dev/null
   mv "$folder.new" "$folder"
-  find $CACHE/registry -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn | tail -n +$((KEEP + 1)) | cut -d ' ' -f 2- |
-    xargs -r rm -rf
+  # Not those that a test run of another state may still be using.
+  find $CACHE/registry -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn | tail -n +$((KEEP + 1)) |
+    awk -v hour_ago="$(date -d '1 hour ago' +%s)" '$1 < hour_ago { print $2 }' | xargs -r rm -rf
 fi
 touch "$folder"
 echo "$folder"

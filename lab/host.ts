@@ -5,16 +5,18 @@
 //   outside 198.51.100.1 ──── 198.51.100.10 eth0 host: dockerd, OVS, plugin
 //   (and 203.0.113.7)                            default route to outside; outside has no route back to any container
 //
-// With `site` it is one of several on a common L2 instead: see site.ts.
+// With `site` it is one of several on a common L2 instead (see site.ts), or on several (internet.ts).
 
 import { execFile } from 'node:child_process';
 import { buildSync } from 'esbuild';
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import * as http from 'node:http';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
-import type { Site } from './site';
 import { Namespace, waitFor, type BackgroundCommand, type CommandOptions, type CommandResult } from './namespace';
+import { copyDisk, readyDisk } from './ready-disk';
+import { INTERNET } from './site';
+import type { Wiring } from './wiring';
 
 export { waitFor } from './namespace';
 
@@ -28,7 +30,7 @@ export const IMAGE = 'busybox';
 export const HOST_ADDRESS = '198.51.100.10';
 export const OUTSIDE_ADDRESS = '198.51.100.1';
 /** A second address of "outside", which is nobody's neighbour. */
-export const INTERNET_ADDRESS = '203.0.113.7';
+export const INTERNET_ADDRESS = INTERNET;
 
 /** Where agents of a cluster answer for names, with the default locators. */
 const NAMES_ADDRESS = '100.127.255.254';
@@ -44,18 +46,29 @@ export interface HostOptions {
   readonly docker?: Engine;
   /** Settings of the plugin at its installation, such as `{ DAOLINET_IDLE_TIMEOUT: '2' }`. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Without it (false) the host has no plugin yet; `installPlugin()` does that. */
-  readonly plugin?: boolean;
+  /**
+   * Where it comes from. 'ready' (the default): the host starts from a disk that has it already. 'registry': it is installed from
+   * there, as a user does it. 'none': there is no plugin yet; `installPlugin()` does that.
+   */
+  readonly plugin?: 'ready' | 'registry' | 'none';
   /** Without it (false) no Open vSwitch runs on the host. */
   readonly ovs?: boolean;
+  /** It has a network and nothing that runs, not even a Docker engine; it starts in no time. */
+  readonly isBare?: boolean;
   /** What the host is called. Default "host-a". */
   readonly name?: string;
-  /** The L2 that it is on, with others, in place of an "outside" of its own. */
-  readonly site?: Site;
+  /** What it is plugged into, with others, in place of an "outside" of its own. */
+  readonly site?: Wiring;
 }
 
+/** What runs on a host; "member" is the plugin's ovsdb-server, which serves the directory. */
+export type Daemon = 'daolinetd' | 'dockerd' | 'ovs-vswitchd' | 'ovsdb-server' | 'member';
+
 const BUILD_TIMEOUT_MS = 900_000;
+const IMAGE_SCRIPT = path.join(__dirname, 'image.sh');
+const DOCKER_FOLDER = '/var/lib/docker';
 const GET_CAPABILITIES = { method: 'POST', path: '/NetworkDriver.GetCapabilities' };
+const GET_STATUS = { path: '/v1/status' };
 const LOG_LINES = 60;
 const LOG_LINE_LENGTH = 400;
 
@@ -89,32 +102,74 @@ function isTelling(line: string): boolean {
   return !/module=grpc|Datapath supports|kernel does not support cgroup|loading plugin/.test(line);
 }
 
+/** Settings of the plugin as Docker's command line takes them. */
+function assignments(settings: Readonly<Record<string, string>>): string[] {
+  return Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+}
+
 async function runScript(name: string): Promise<string> {
   const { stdout } = await promisify(execFile)('bash', [path.join(__dirname, name)], { timeout: BUILD_TIMEOUT_MS });
   return stdout.trim();
 }
 
-/** Builds the plugin from the sources as they are. Returns the folder of a registry that has it; quick when it is there. */
+let plugin: Promise<string> | undefined;
+
+/**
+ * Builds the plugin from the sources as they are, once. Returns the folder of a registry that has it; quick when it is there.
+ * A whole test run builds it at its beginning, and says so in DAOLINET_LAB_REGISTRY.
+ */
 export function buildPlugin(): Promise<string> {
-  return runScript('build-plugin.sh');
+  const built = process.env['DAOLINET_LAB_REGISTRY'];
+  return (plugin ??= built === undefined ? runScript('build-plugin.sh') : Promise.resolve(built));
 }
 
 /** Starts a host, ready for `docker network create -d daolinet`. Nothing stays behind when that fails. */
 export async function startHost(options: HostOptions = {}): Promise<Host> {
-  const engine = chosenEngine(options);
+  if (options.isBare === true) return startBareHost(options);
+  const { plugin: origin = 'ready', settings = {} } = options;
   const registry = await buildPlugin();
-  const root = engine === '28' ? await runScript('testing-userland.sh') : undefined;
+  utimesSync(registry, new Date(), new Date()); // it is in use
+  const root = chosenEngine(options) === '28' ? await runScript('testing-userland.sh') : undefined;
+  const disk = origin === 'ready' ? await diskFor(options, registry) : undefined;
   const namespace = Namespace.create(options.name ?? 'host-a', root);
   const host = new Host(namespace, options);
   try {
     cpSync(registry, path.join(namespace.folder, 'registry'), { recursive: true });
+    if (disk !== undefined) await copyDisk(disk, namespace.onDisk(DOCKER_FOLDER));
     await host.boot();
-    await host.exec('sh', ['-s', IMAGE], { input: readFileSync(path.join(__dirname, 'image.sh')) });
-    if (options.plugin !== false) await host.installPlugin(options.settings);
+    if (disk === undefined) await host.importImage();
+    if (origin === 'registry') await host.installPlugin(settings);
+    if (origin === 'ready') await host.enablePlugin(settings);
   } catch (error) {
     const log = host.log();
     await host.stop();
     throw new Error(`the host did not start: ${(error as Error).message}\n${log}`, { cause: error });
+  }
+  return host;
+}
+
+/** The disk that a host with these options starts from; made by a host whose plugin is installed and was never enabled. */
+function diskFor(options: HostOptions, registry: string): Promise<string> {
+  const docker = chosenEngine(options);
+  return readyDisk([path.basename(registry), docker, readFileSync(IMAGE_SCRIPT)], async () => {
+    const host = await startHost({ docker, plugin: 'none', ovs: false, name: 'model' });
+    try {
+      await host.installPlugin({}, '--disable');
+      return { docker: await host.endDocker(), stop: () => host.stop() };
+    } catch (error) {
+      await host.stop();
+      throw error;
+    }
+  });
+}
+
+async function startBareHost(options: HostOptions): Promise<Host> {
+  const host = new Host(Namespace.create(options.name ?? 'host-a'), options);
+  try {
+    await host.boot();
+  } catch (error) {
+    await host.stop();
+    throw error;
   }
   return host;
 }
@@ -139,7 +194,7 @@ export class Host {
     this.name = options.name ?? 'host-a';
   }
 
-  /** The address by which others on its L2 know it. */
+  /** The address of its eth0, by which others on its L2 know it. */
   get address(): string {
     return this.options.site?.addressOf(this.name) ?? HOST_ADDRESS;
   }
@@ -236,7 +291,7 @@ export class Host {
   }
 
   /** A command that runs on the host (or "outside") beside the test; it ends with the host at the latest. */
-  background(command: readonly string[], netns?: 'outside'): BackgroundCommand {
+  background(command: readonly string[], netns?: string): BackgroundCommand {
     return this.namespace.background(command, netns);
   }
 
@@ -260,12 +315,45 @@ export class Host {
       return now !== undefined && now !== before;
     });
     await waitFor('the agent to answer', () => this.answers('/run/docker/plugins/daolinet.sock', GET_CAPABILITIES));
+    await waitFor('its management API', () => this.answers('/run/daolinet/api.sock', GET_STATUS));
   }
 
-  /** Installs the plugin from the registry and enables it. */
-  async installPlugin(settings: Readonly<Record<string, string>> = {}): Promise<void> {
-    const pairs = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
-    await this.docker('plugin', 'install', '--grant-all-permissions', '--alias', PLUGIN, REMOTE_PLUGIN, ...pairs);
+  /** Process id, as the host numbers it, of a daemon, of the agent, or of the ovsdb-server of the directory ("member"). */
+  pidOf(daemon: Daemon): number | undefined {
+    if (daemon === 'daolinetd') return this.agentPid();
+    if (daemon !== 'member') return this.namespace.daemonPid(daemon);
+    const ofSwitch = this.namespace.daemonPid('ovsdb-server');
+    return this.namespace.processes('ovsdb-server').find((pid) => pid !== ofSwitch);
+  }
+
+  /** Sends a signal, and waits for nothing. */
+  async signal(daemon: Daemon, signal: NodeJS.Signals): Promise<void> {
+    const pid = await waitFor(`${daemon} of ${this.name}`, () => this.pidOf(daemon));
+    await this.exec('kill', [`-${signal.slice(3)}`, String(pid)]);
+  }
+
+  /** Makes the image of the test containers. */
+  async importImage(): Promise<void> {
+    await this.exec('sh', ['-s', IMAGE], { input: readFileSync(IMAGE_SCRIPT) });
+  }
+
+  /** Installs the plugin from the registry and enables it. `flags` are of `docker plugin install`. */
+  async installPlugin(settings: Readonly<Record<string, string>> = {}, ...flags: string[]): Promise<void> {
+    const options = ['--grant-all-permissions', '--alias', PLUGIN, ...flags];
+    await this.docker('plugin', 'install', ...options, REMOTE_PLUGIN, ...assignments(settings));
+  }
+
+  /** Enables the plugin that is installed, for the first time. */
+  async enablePlugin(settings: Readonly<Record<string, string>>): Promise<void> {
+    const values = assignments(settings);
+    if (values.length > 0) await this.docker('plugin', 'set', PLUGIN, ...values);
+    await this.docker('plugin', 'enable', PLUGIN);
+  }
+
+  /** Ends the Docker engine for good. Returns what it had on its disk, which goes with the host. */
+  async endDocker(): Promise<string> {
+    await this.namespace.stopDaemon('dockerd', 'SIGTERM');
+    return this.namespace.onDisk(DOCKER_FOLDER);
   }
 
   /**
@@ -297,9 +385,10 @@ export class Host {
     await this.namespace.stopDaemon('ovsdb-server', 'SIGTERM');
   }
 
-  /** Power off and on: every process dies at once, interfaces and flows are gone, /run is empty, the disk is kept. */
-  async reboot(): Promise<void> {
+  /** Power off, and on after a while: every process dies at once, interfaces and flows are gone, /run is empty, the disk is kept. */
+  async reboot(offMs = 0): Promise<void> {
     await this.namespace.end();
+    await new Promise((resolve) => setTimeout(resolve, offMs));
     await this.boot();
   }
 
@@ -328,6 +417,7 @@ export class Host {
     await this.namespace.start();
     if (this.options.site === undefined) await this.exec('sh', ['-c', NETWORK]);
     else await this.options.site.plug(this.namespace, this.name);
+    if (this.options.isBare === true) return;
     this.namespace.startDaemon('containerd', ['containerd', '--log-level', 'warn']);
     await Promise.all([this.startDockerd(), this.startRegistry(), this.options.ovs === false || this.startOvs()]);
   }
@@ -405,7 +495,8 @@ export class Host {
     });
   }
 
-  private async setLiveRestore(liveRestore: boolean): Promise<void> {
+  /** Whether containers and the plugin outlive the Docker engine. */
+  async setLiveRestore(liveRestore: boolean): Promise<void> {
     writeFileSync(this.path('/etc/docker/daemon.json'), JSON.stringify({ 'live-restore': liveRestore }));
     await this.exec('kill', ['-HUP', String(this.namespace.daemonPid('dockerd'))]);
     await waitFor(

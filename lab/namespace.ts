@@ -73,6 +73,12 @@ export class BackgroundCommand {
   }
 }
 
+/** The result of a command whose exit code is 0. Throws what the command complained of otherwise. */
+export function checked(result: CommandResult): CommandResult {
+  if (result.code === 0) return result;
+  throw new Error(`exit code ${result.code}: ${result.stderr || result.stdout}`);
+}
+
 /** The namespaces of one emulated host. Made by `Namespace.create`, running between `start()` and `end()`. */
 export class Namespace {
   private shell: ChildProcess | undefined;
@@ -135,6 +141,16 @@ export class Namespace {
   /** The host's process 1, as this machine numbers it; 0 while it does not run. */
   get init(): number {
     return this.pid;
+  }
+
+  /** A folder of the host's own disk (namespace.sh's `plain`), also before its start and after its end. */
+  onDisk(inside: string): string {
+    return path.join(this.folder, 'disk/plain', inside);
+  }
+
+  /** The host's network, or one made by `ip netns add` inside, as a file for this machine's `ip`. */
+  networkPath(netns?: string): string {
+    return netns === undefined ? `/proc/${this.pid}/ns/net` : this.path(`/run/netns/${netns}`);
   }
 
   /** A path inside, as this process can open it; sockets too. */
@@ -221,7 +237,7 @@ export class Namespace {
     if (this.pid === 0 || this.shell?.exitCode !== null) {
       throw new Error(`the host ${this.name} does not run; ${this.complaints}`);
     }
-    const net = netns === undefined ? '--net' : `--net=${this.path(`/run/netns/${netns}`)}`;
+    const net = netns === undefined ? '--net' : `--net=${this.networkPath(netns)}`;
     return spawn('nsenter', [...this.entering(net), ...command], { env: ENVIRONMENT, cwd: '/', stdio: 'pipe' });
   }
 }

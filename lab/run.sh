@@ -2,9 +2,11 @@
 # A cluster of emulated hosts on this machine: each has its own network, Docker engine, Open vSwitch and plugin.
 #
 # usage: npm run lab -- up [--hosts N]              (as root)
+#        npm run lab -- up --sites dc:2,cloud:1,home:1 --nat home
 #        npm run lab -- exec h1 docker ps
 #        npm run lab -- exec h1 daolictl host ls
-#        npm run lab -- status | cut h1 h2 | heal | kill h1 daolinetd | down
+#        npm run lab -- status | cut h1 h2 | link h2 --loss 20 --delay 200 | heal | kill h1 daolinetd | down
+#        npm run lab -- roam home1 | link home --loss 5 | exec internet tcpdump -ni any      (with sites)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
@@ -14,9 +16,8 @@ cd "$here/.."
 # shellcheck source=../plugin/packages.sh
 . plugin/packages.sh
 if [ "${1:-}" = up ]; then
-  missing=$(missing_packages dockerd=docker.io ovs-vsctl=openvswitch-switch docker-registry=docker-registry \
-    debootstrap=debootstrap busybox=busybox-static $DEBIAN_KEYS ip=iproute2 iptables=iptables nft=nftables \
-    ethtool=ethtool conntrack=conntrack iperf3=iperf3 ps=procps | paste -s -d ' ')
+  # shellcheck disable=SC2086
+  missing=$(missing_packages $LAB_PROGRAMS | paste -s -d ' ')
   if [ -n "$missing" ]; then
     echo "installing $missing"
     # shellcheck disable=SC2086

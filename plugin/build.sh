@@ -58,7 +58,7 @@ fill_context() {
   local node
   node=$(fetch_node)
   cmp -s "$node" $CONTEXT/node.tgz || cp "$node" $CONTEXT/node.tgz
-  cp plugin/collect.sh plugin/supervisor.sh dist/daolinetd.cjs $SCHEMA $CONTEXT/
+  cp plugin/collect.sh plugin/supervisor.sh plugin/daolictl.sh dist/main.cjs dist/daolinetd.cjs dist/daolictl.cjs $SCHEMA $CONTEXT/
 }
 
 # base_image: prints the name of a Debian image; makes one where no registry has it for us.
@@ -142,7 +142,8 @@ exec 9>build/lock
 flock 9 # one build at a time in this folder
 
 node plugin/bundle.mjs ${DAOLINET_ENTRY:+"$DAOLINET_ENTRY"}
-fingerprint=$(cat Dockerfile config.json plugin/build.sh plugin/collect.sh plugin/supervisor.sh dist/daolinetd.cjs $SCHEMA |
+fingerprint=$(cat Dockerfile config.json plugin/build.sh plugin/collect.sh plugin/supervisor.sh \
+    plugin/daolictl.sh dist/main.cjs dist/daolinetd.cjs dist/daolictl.cjs $SCHEMA |
   sha256sum | cut -c 1-64)
 [ "${1:-}" != --fingerprint ] || { echo "$fingerprint"; exit; }
 if [ "$(cat $RESULT/fingerprint 2>/dev/null)" = "$fingerprint" ]; then

@@ -1,11 +1,12 @@
 // Bundles the programs of src/ into dist/, one file each, so that the plugin carries no node_modules folder:
-// src/main.ts → dist/daolinetd.cjs, and the command line src/cli/main.ts → dist/daolictl.cjs.
-// Not a type check (that is `npm run types`). Source maps stay in dist/, outside the plugin.
+// src/main.ts → dist/main.cjs, which loads src/daolinetd.ts → dist/daolinetd.cjs; the command line src/cli/main.ts → dist/daolictl.cjs.
+// The page of src/web is in the agent's bundle. Not a type check (that is `npm run types`). Source maps stay in dist/, outside the plugin.
 //
 // usage: node plugin/bundle.mjs [ENTRY]     ENTRY stands in for src/main.ts
 
 import { build } from 'esbuild';
 import { fileURLToPath } from 'node:url';
+import { buildPage } from './page.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -25,7 +26,15 @@ const leaveOut = {
   },
 };
 
-async function bundle(entry, outfile, banner = '') {
+/** What main.ts loads once it has opened Docker's socket is a file of its own: reading it takes a quarter of a second. */
+const loadLater = {
+  name: 'load-later',
+  setup(pass) {
+    pass.onResolve({ filter: /^\.\/daolinetd\.js$/ }, () => ({ path: './daolinetd.cjs', external: true }));
+  },
+};
+
+async function bundle(entry, outfile, { banner = '', define = {} } = {}) {
   await build({
     absWorkingDir: root,
     entryPoints: [entry],
@@ -38,14 +47,17 @@ async function bundle(entry, outfile, banner = '') {
     minifyWhitespace: true,
     legalComments: 'none',
     banner: { js: banner },
-    plugins: [leaveOut],
+    define,
+    plugins: [leaveOut, loadLater],
     logLevel: 'warning',
   });
 }
 
 try {
-  await bundle(process.argv[2] ?? 'src/main.ts', 'dist/daolinetd.cjs');
-  await bundle('src/cli/main.ts', 'dist/daolictl.cjs', '#!/usr/bin/env node');
+  const define = { DAOLINET_PAGE: JSON.stringify(await buildPage(root)) };
+  await bundle(process.argv[2] ?? 'src/main.ts', 'dist/main.cjs');
+  await bundle('src/daolinetd.ts', 'dist/daolinetd.cjs', { define });
+  await bundle('src/cli/main.ts', 'dist/daolictl.cjs', { banner: '#!/usr/bin/env node' });
 } catch {
   process.exit(1); // esbuild has said what is wrong
 }

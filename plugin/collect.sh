@@ -7,10 +7,11 @@ set -eu
 
 out=$1
 PROGRAMS='
-  sh cat chmod cp ln ls mkdir mount mv rm sleep
+  sh cat chmod cp ln ls mkdir mount mv rm setsid sleep
   node
   ovsdb-server ovsdb-tool ovsdb-client ovs-vswitchd ovs-vsctl ovs-ofctl ovs-appctl ovs-dpctl
-  ip nft xtables-nft-multi xtables-legacy-multi ethtool conntrack
+  ip nft xtables-nft-multi xtables-legacy-multi ethtool conntrack tcpdump
+  wg wireguard-go ping
 '
 
 # Debian's /bin, /sbin and /lib are links into /usr; a program is asked for by either name.
@@ -78,3 +79,6 @@ chmod 1777 "$out/tmp"
 ln -s /run "$out/var/run"
 ln -s /host/run/docker.sock "$out/run/docker.sock"
 ln -s /host/run/xtables.lock "$out/run/xtables.lock"
+
+# tcpdump becomes this user once it has opened its interface.
+for file in passwd group; do grep -E '^(root|tcpdump):' /etc/$file >"$out/etc/$file"; done

@@ -7,6 +7,11 @@ has() { command -v "$1" >/dev/null; }
 # What debootstrap checks Debian's signatures with; Debian has it, Ubuntu need not.
 DEBIAN_KEYS=/usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 
+# What emulated hosts (lab/) run, each by a program or file of it.
+LAB_PROGRAMS="dockerd=docker.io ovs-vsctl=openvswitch-switch docker-registry=docker-registry debootstrap=debootstrap
+  busybox=busybox-static $DEBIAN_KEYS ip=iproute2 iptables=iptables nft=nftables ethtool=ethtool conntrack=conntrack
+  tcpdump=tcpdump iperf3=iperf3 ps=procps"
+
 # missing_packages NAME=PACKAGE...: the packages of those programs or files that are not there, one a line.
 missing_packages() {
   local pair

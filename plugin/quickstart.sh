@@ -16,6 +16,8 @@ IP_FORWARD=/proc/sys/net/ipv4/ip_forward
 STATE=/var/lib/daolinet-quickstart # what was made, one file for each thing; gone after --down
 CACHE=/var/cache/daolinet
 DAOLICTL=/usr/local/bin/daolictl
+# Read by bash-completion when daolictl is first completed.
+COMPLETIONS=/usr/share/bash-completion/completions
 LOG=$STATE/log
 ROUTES='ovs-ofctl -O OpenFlow14 --names dump-flows br-int table=2'
 
@@ -236,6 +238,10 @@ install_daolictl() {
   [ -e dist/daolictl.cjs ] || node plugin/bundle.mjs >>"$LOG" 2>&1
   remember daolictl
   install -D -m 755 dist/daolictl.cjs $DAOLICTL
+  if [ -d $COMPLETIONS ] && { [ ! -e $COMPLETIONS/daolictl ] || made completion; }; then
+    remember completion
+    $DAOLICTL completion bash >$COMPLETIONS/daolictl
+  fi
   finish "command line $DAOLICTL"
 }
 
@@ -429,6 +435,13 @@ remove_plugin() {
   has nft || nft=(chroot build/plugin/rootfs nft)
   "${nft[@]}" delete table inet daolinet >>"$LOG" 2>&1 || true
   ip link delete daoli-fab >>"$LOG" 2>&1 && "${nft[@]}" delete table netdev daolinet_fabric >>"$LOG" 2>&1 || true
+  local device
+  for device in daoli-wg daoli-wg1 daoli-wg2 daoli-wg3; do ip link delete $device >>"$LOG" 2>&1 || true; done
+  # The metric is that of src/host/links.ts
+  ip -4 route show | sed -n 's/^\(unreachable .*\) metric 2147483647.*/\1/p' | while read -r route; do
+    # shellcheck disable=SC2086
+    ip route delete $route metric 2147483647 >>"$LOG" 2>&1 || true
+  done
   local chain rule
   for chain in FORWARD DOCKER-USER; do
     iptables -S $chain 2>/dev/null | sed -n '/--comment "\{0,1\}daolinet/s/^-A//p' | while read -r rule; do
@@ -498,6 +511,7 @@ remove_files() {
   ! made build || rm -rf build
   ! made dist || rm -rf dist
   ! made daolictl || rm -f $DAOLICTL
+  ! made completion || rm -f $COMPLETIONS/daolictl
   ! made cache || rm -rf $CACHE
   ! made node-modules || rm -rf node_modules
   rm -rf $STATE

@@ -4,11 +4,13 @@
 # It decides nothing about networks; that is daolinetd's work.
 set -u
 
+# No other programs than those of collect.sh are there, which a test sees to: no grep, sed or sort.
 STATE=/data                # survives restarts and upgrades of the plugin
 RUN=/run/daolinet          # sockets of this plugin alone
 HOST_RUN=/host/run         # the host's /run
 SCHEMAS=/usr/share
 PLAN=$STATE/directory.plan   # what daolinetd wants to become of the directory's database
+RESTORED=$STATE/directory.restored   # what it is to begin with, where that comes from a backup
 ELECTION_MS=1000           # how long members miss their leader before they elect another
 STEADY_SECONDS=10          # who ran this long did not die of its start
 AGENT_GRACE=4              # seconds between TERM and KILL; together below the 10 s that Docker grants
@@ -81,8 +83,9 @@ prepare_database() {
 }
 
 # carry_out_plan FILE SCHEMA: makes of FILE what daolinetd has written down (src/cluster/directory-server.ts): the first
-# member of a cluster, another member, or an empty database. What was there is kept in FILE.alone or FILE.member. A plan
-# that was carried out before its file could be removed is carried out by now.
+# member of a cluster, another member, an empty database, or the first member of another cluster, with what a backup or the
+# member itself has. What was there is kept in FILE.alone or FILE.member. A plan that was carried out before its file could be
+# removed is carried out by now, or again, to the same end.
 carry_out_plan() {
   [ -s "$PLAN" ] || return 0
   read -r action cluster own others <"$PLAN"
@@ -94,10 +97,29 @@ carry_out_plan() {
     # shellcheck disable=SC2086
     join-alone) ovsdb-tool --cid="$cluster" join-cluster "$1.new" DaoliNet "$own" $others ;;
     new-member) ovsdb-tool create "$1.new" "$2" ;;
+    recover-member)
+      rm -f "$1.known"
+      ovsdb-tool cluster-to-standalone "$1.known" "$1" &&
+        ovsdb-tool --election-timer=$ELECTION_MS create-cluster "$1.new" "$1.known" "$own" >&2
+      ;;
+    restore-*) ovsdb-tool --election-timer=$ELECTION_MS create-cluster "$1.new" "$RESTORED" "$own" >&2 ;;
     *) rm -f "$PLAN"; return 0 ;;
   esac || return 1
+  rm -f "$1.known"
   say "the directory's database: $action"
-  cp "$1" "$1.$was.new" && mv "$1.$was.new" "$1.$was" && mv "$1.new" "$1" && rm -f "$PLAN"
+  [ ! -s "$1" ] || { cp "$1" "$1.$was.new" && mv "$1.$was.new" "$1.$was"; } || return 1
+  mv "$1.new" "$1" && rm -f "$PLAN"
+}
+
+# is_later A B: whether version A, of three numbers, is later than B.
+is_later() {
+  IFS=. read -r a1 a2 a3 <<EOV
+$1
+EOV
+  IFS=. read -r b1 b2 b3 <<EOV
+$2
+EOV
+  [ $(((a1 * 1000 + a2) * 1000 + a3)) -gt $(((b1 * 1000 + b2) * 1000 + b3)) ]
 }
 
 # convert_member SCHEMA: brings the cluster's database up to SCHEMA, once it is there, if it is older. Never down: other
@@ -107,7 +129,7 @@ convert_member() {
   ovsdb-client -vconsole:warn --timeout=60 wait $remote DaoliNet connected || return
   has=$(ovsdb-client -vconsole:warn --timeout=5 get-schema-version $remote DaoliNet) || return
   wants=$(ovsdb-tool schema-version "$1")
-  [ "$has" != "$wants" ] && [ "$(printf '%s\n' "$has" "$wants" | sort -V | tail -n 1)" = "$wants" ] || return
+  is_later "$wants" "$has" || return
   say "converting the cluster's database from version $has to $wants"
   ovsdb-client -vconsole:warn --timeout=30 convert $remote "$1"
 }
@@ -122,6 +144,10 @@ serve_database() {
 
 directory() {
   file=$STATE/directory.db schema=$SCHEMAS/daolinet/directory.ovsschema
+  # A backup takes the place of what there is, whatever is the matter with that.
+  action=''
+  [ ! -s $PLAN ] || read -r action _ <$PLAN
+  [ "$action" != restore ] || carry_out_plan $file $schema || say "the backup could not be restored; see the line above"
   prepare_database $file $schema || { say "cannot use $file; see the line above"; exit 1; }
   # What cannot be done stays to be done; the database is served as it is.
   carry_out_plan $file $schema || say "the plan for $file could not be carried out; see the line above"
@@ -143,7 +169,7 @@ switch() {
     -vconsole:info -vsyslog:off -vfile:off 2>&1
 }
 
-agent() { exec daolinetd /usr/lib/daolinet/daolinetd.cjs; }
+agent() { exec daolinetd /usr/lib/daolinet/main.cjs; }
 
 # host_has_ovs: whether one runs there; its socket alone may be left from one that does not run any more.
 host_has_ovs() {

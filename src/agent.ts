@@ -2,9 +2,16 @@
 // while something outside (directory, Open vSwitch) is away. Docker's calls are taken from the first moment; until all is
 // up they wait within their own deadline.
 
-import { join } from 'node:path';
+import { freemem, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
 import { ApiServer } from './api/api-server';
-import type { AgentStatus, ShownAgent } from './api/management-api';
+import { logChanges } from './api/change-log';
+import { findContainer } from './api/find-container';
+import { createManagementApi } from './api/management-api';
+import { OPERATIONS, type ShownAgent } from './api/operations';
+import type { AgentStatus } from './api/operations/status';
+import { TcpAccess } from './api/tcp-access';
+import { Metrics, type AgentGauges } from './api/metrics';
 import { Backoff } from './base/backoff';
 import { systemClock } from './base/clock';
 import { DaoliError, messageOf } from './base/errors';
@@ -12,13 +19,17 @@ import type { Logger } from './base/logger';
 import { Cluster } from './cluster/cluster';
 import { DirectoryServer } from './cluster/directory-server';
 import { readCluster, type ClusterFacts } from './cluster/files';
-import { OVSDB_PROTOCOL } from './cluster/front';
+import { DIRECTORY_PROTOCOLS } from './cluster/front';
+import type { RemoteAgent } from './cluster/remote-agents';
 import { remotesOf } from './cluster/server-role';
 import { dnsAddressOf } from './directory/allocation';
 import { Directory } from './directory/directory';
 import { Engine } from './docker/engine';
+import { EngineContainers } from './docker/engine-containers';
+import { ForwardedPorts } from './driver/forwarded-ports';
 import { NameFollower } from './driver/name-follower';
 import { NetworkDriver } from './driver/network-driver';
+import type { EarlyServer } from './driver/early-server';
 import type { PluginHandler, PluginHandlers } from './driver/plugin-app';
 import type { DriverParts } from './driver/ports';
 import { Reconciler } from './driver/reconciler';
@@ -28,24 +39,41 @@ import { SwarmNetworks } from './driver/swarm-networks';
 import type { LiveRoute, TellPeer } from './flowctl/model';
 import type { Host } from './host/host';
 import { createLinuxHost } from './host/linux-host';
+import { probePort } from './host/port-probe';
 import { createRunner } from './host/runner';
 import { createSysctlFiles } from './host/sysctl-files';
 import { ipamHandlers } from './ipam/handlers';
 import { Ipam } from './ipam/ipam';
+import { LocalHost } from './move/local-host';
+import { L2Follower, standsMsOf } from './l2-follower';
+import type { MoveHost } from './move/move-host';
+import { Mover } from './move/mover';
+import { RemoteHost } from './move/remote-host';
 import { NameServer } from './names/name-server';
-import { Plane } from './plane';
+import type { DoctorFacts } from './observe/doctor-checks';
+import { findFacts, knockAtDoor } from './observe/doctor-facts';
+import { explainRules } from './observe/explain';
+import { Seeing } from './observe/seeing';
+import { OVS_RUNDIR, Plane } from './plane';
+import { FirewallWriter } from './policy/firewall-writer';
+import { RuleWriter } from './policy/rule-writer';
 import type { Settings } from './settings';
+import { StandingBy } from './standing-by';
+import { Vswitchd } from './switch/vswitchd';
+import { KeyFile } from './tunnel/key-file';
+import { networkMtu } from './tunnel/mtu';
+import { TunnelFollower } from './tunnel/tunnels';
 
 export const VERSION = '0.1.0';
 
-/** Where Docker looks for the managed plugin, inside it. */
-const PLUGIN_SOCKET = '/run/docker/plugins/daolinet.sock';
 /** Where Docker looks for a driver by its bare name, below the host's /run. */
 const BARE_NAME_SOCKET = 'docker/plugins/daolinet.sock';
 /** This plugin's own ovsdb-server of the directory, and what is said to its supervisor; see supervisor.sh. */
 const DIRECTORY_SERVER = {
   control: '/run/daolinet/directory.ctl',
   plan: '/data/directory.plan',
+  file: '/data/directory.db',
+  restored: '/data/directory.restored',
   members: '/run/daolinet/members',
 };
 /** Docker's names of this driver. */
@@ -58,15 +86,21 @@ const RETRY = { minMs: 200, maxMs: 5_000 };
 const RESTART_AFTER_MS = 200;
 /** In the folder of the cluster, with which it goes: what this host knew last of the directory. */
 const SNAPSHOT_FILE = 'directory.snapshot';
+/** Beside the folder of the cluster, which is replaced as a whole. */
+const TUNNEL_KEY_FILE = 'tunnel.key';
 
 export interface AgentOptions {
   readonly settings: Settings;
+  /** Of the socket on which Docker looks for the managed plugin, inside it. */
+  readonly early: EarlyServer;
   /** What is wrong with the settings: then nothing is started, and every call of Docker's is answered with it. */
   readonly settingsError?: Error;
   /** This host's name in the directory: the same over restarts. */
   readonly hostName: string;
   /** Where this host keeps what it knows of its cluster. */
   readonly clusterFolder: string;
+  /** Where the certificates of its management API are. */
+  readonly apiFolder: string;
   /** Ends this process, so that its supervisor starts another. */
   readonly restart: () => void;
   readonly logger: Logger;
@@ -80,16 +114,28 @@ export class Agent implements ShownAgent {
   private readonly startError: Error | undefined;
   readonly cluster: Cluster;
   private readonly host: Host;
+  private readonly docker: Engine;
   private readonly driver: NetworkDriver;
   private readonly parts: DriverParts;
   private readonly server: PluginServer;
   private readonly api: ApiServer;
+  readonly access: TcpAccess;
   private readonly follower: NameFollower;
   private readonly reconciler: Reconciler;
+  private readonly forwardedPorts: ForwardedPorts;
   private readonly replicator: Replicator;
   readonly swarm: SwarmNetworks;
+  readonly seeing: Seeing;
+  readonly metrics = new Metrics(this);
+  readonly rules: RuleWriter;
+  readonly moveHost: LocalHost;
+  readonly mover: Mover;
+  readonly firewallRules: FirewallWriter;
   private readonly backoff = new Backoff(RETRY.minMs, RETRY.maxMs, Math.random);
+  private readonly tunnels: TunnelFollower;
+  private readonly standing: StandingBy;
   private plane: Plane | undefined;
+  private l2: L2Follower | undefined;
   private names: NameServer | undefined;
   private state: 'stopped' | 'starting' | 'ready' | 'stopping' = 'stopped';
   private waitingFor = 'the DaoliNet database';
@@ -119,12 +165,16 @@ export class Agent implements ShownAgent {
     const ipam = new Ipam({ store: this.directory, host: this.host.links, defaultPools, locatorRange });
     this.server = new PluginServer({
       ...world,
-      paths: [PLUGIN_SOCKET, join(hostRun, BARE_NAME_SOCKET)],
+      paths: [options.early.socket.path, join(hostRun, BARE_NAME_SOCKET)],
+      early: options.early,
       handlers: this.whenReady({ ...ipamHandlers(ipam), ...this.driver.handlers }),
     });
-    const docker = new Engine({ ...world, socketPath: join(hostRun, 'docker.sock'), drivers: DRIVER_NAMES });
-    const { directory: store, driver, parts } = this;
+    const socketPath = join(hostRun, 'docker.sock');
+    this.docker = new Engine({ ...world, socketPath, drivers: DRIVER_NAMES });
+    const { directory: store, driver, parts, docker } = this;
     this.reconciler = new Reconciler({ ...world, driver, parts, docker });
+    const { firewall, ports } = this.host;
+    this.forwardedPorts = new ForwardedPorts({ ...world, store, firewall, ports });
     const setDockerBridges = async (names: readonly string[]) => this.plane?.setDockerBridges(names);
     this.replicator = new Replicator({ ...world, store, docker });
     this.swarm = new SwarmNetworks({ ...world, store, docker, host: this.host.links, settings });
@@ -135,8 +185,47 @@ export class Agent implements ShownAgent {
     };
     const onSwarmNetworkGone = (id: string) => this.swarm.gone(id);
     this.follower = new NameFollower({ docker, store, setDockerBridges, logger, onDockerBack, onSwarmNetworkGone });
+    this.seeing = new Seeing({
+      store,
+      host: this.host,
+      controller: () => this.plane?.controller,
+      vswitchd: new Vswitchd(OVS_RUNDIR),
+      bridge: settings.bridge,
+      idleTimeoutSeconds: settings.idleTimeoutSeconds,
+      explain: explainRules(store.view),
+      now: () => systemClock.now(),
+    });
+    const setPeers = (hosts: ReadonlySet<string>) => this.cluster.setPeers(hosts);
+    this.standing = new StandingBy({ store, locatorRange, setPeers, logger });
     this.cluster = this.createCluster();
-    this.api = new ApiServer(join(hostRun, 'daolinet'), this, logger);
+    this.tunnels = new TunnelFollower({
+      ...world,
+      store,
+      tunnels: this.host.tunnels,
+      keys: new KeyFile(join(dirname(options.clusterFolder), TUNNEL_KEY_FILE)),
+      locatorRange,
+      facts: () => this.cluster.tunnel,
+      interfaceMtu: () => this.host.links.defaultRouteMtu(),
+    });
+    const mayOpen = () => this.cluster.refuseClients('open ports of hosts');
+    this.firewallRules = new FirewallWriter({ ...world, store, mayWrite: mayOpen });
+    this.rules = new RuleWriter(store, () => this.cluster.refuseClients('say who may talk to whom'));
+    const containers = new EngineContainers({ clock: systemClock, socketPath });
+    const premises = { memory: () => ({ total: totalmem(), available: freemem() }), probePort };
+    this.moveHost = new LocalHost({ store, docker: containers, premises });
+    this.mover = new Mover({
+      ...world,
+      store,
+      refuseClients: () => this.cluster.refuseClients('move containers'),
+      hostOf: (name) => this.moveHostOf(name),
+      find: (text) => findContainer(store.view, text),
+    });
+    // Others come by the door of the cluster, and go no further.
+    const app = createManagementApi(this, OPERATIONS, this.cluster.agents);
+    this.api = new ApiServer(join(hostRun, 'daolinet'), app, logger);
+    const { apiAddress: address } = settings;
+    const tcp = { address, folder: options.apiFolder, app: logChanges(app, 'over TCP', logger) };
+    this.access = new TcpAccess({ ...tcp, logger, now: Date.now });
   }
 
   /** In a cluster, its range of locators holds. */
@@ -155,7 +244,7 @@ export class Agent implements ShownAgent {
       cert: identity.certificate,
       key: identity.key,
       minVersion: 'TLSv1.3' as const,
-      ALPNProtocols: [OVSDB_PROTOCOL],
+      ALPNProtocols: DIRECTORY_PROTOCOLS,
       checkServerIdentity: (_name: string, { raw }: { raw: Buffer }) =>
         this.cluster.isServerCertificate(raw)
           ? undefined
@@ -165,6 +254,11 @@ export class Agent implements ShownAgent {
     // Servers look at what others write, and answer for them.
     const extent = authority.key === undefined ? ('needed' as const) : ('everything' as const);
     return { address, tls, extent, clusterId, remotes: remotesOf(facts), snapshotPath };
+  }
+
+  private moveHostOf(name: string): MoveHost {
+    if (name === this.options.hostName) return this.moveHost;
+    return new RemoteHost(name, this.remote(name));
   }
 
   private createCluster(): Cluster {
@@ -182,11 +276,21 @@ export class Agent implements ShownAgent {
       clock: systemClock,
       now: Date.now,
       defaultAddress: () => this.host.links.defaultAddress(),
+      addresses: () => this.host.links.hostAddresses(),
+      onAddress: (address, isElsewhere) => {
+        this.directory.setAddress(address, isElsewhere);
+        this.tunnels.look();
+      },
+      random: Math.random,
       // The answer to whoever asked goes first.
       restart: () => void systemClock.after(RESTART_AFTER_MS, restart),
+      rotateTunnelKey: () => this.tunnels.rotate(),
       takeWord: (mac, { source, destination }) => this.plane?.controller.takeWord(mac, source, destination),
       // What another host's packets may cause, its words may.
       wordsPerSecond: this.settings().packetInRate,
+      pulse: this.standing.pulse,
+      acceptOpenFlow: (socket, of) => this.standing.standbys.accept(socket, of),
+      api: logChanges(createManagementApi(this, OPERATIONS), 'by another host', logger),
     });
   }
 
@@ -197,6 +301,7 @@ export class Agent implements ShownAgent {
     await this.server.start();
     if (this.startError !== undefined) return;
     this.api.start();
+    void this.access.start();
     void this.bringUp();
   }
 
@@ -205,10 +310,15 @@ export class Agent implements ShownAgent {
     this.state = 'stopping';
     this.cancelRetry();
     await this.server.stop();
+    await this.standing.leave();
     this.api.stop();
+    this.access.stop();
     this.cluster.stop();
+    this.standing.stop();
     this.names?.stop();
+    this.l2?.stop();
     await this.follower.stop();
+    await this.forwardedPorts.stop();
     await this.reconciler.stop();
     await this.replicator.stop();
     await this.swarm.stop();
@@ -221,6 +331,14 @@ export class Agent implements ShownAgent {
     return this.state === 'ready' ? this.directory.view : undefined;
   }
 
+  /** Another host's agent: see RemoteAgents. */
+  remote(host: string): RemoteAgent {
+    return this.cluster.agents.at(host);
+  }
+
+  /** Calls back when the directory has changed. Returns what ends it. */
+  readonly onChange: Directory['onChange'] = (listener) => this.directory.onChange(listener);
+
   status(): AgentStatus {
     return {
       version: VERSION,
@@ -228,6 +346,8 @@ export class Agent implements ShownAgent {
       state: this.state === 'ready' ? 'ready' : `waiting for ${this.waitingFor}`,
       datapath: this.plane?.datapath ?? 'unknown',
       ovsVersion: this.plane?.ovsVersion ?? 'unknown',
+      charges: this.standing.charges(),
+      time: new Date().toISOString(),
     };
   }
 
@@ -245,13 +365,52 @@ export class Agent implements ShownAgent {
     return shown;
   }
 
+  findFacts(): Promise<DoctorFacts> {
+    return findFacts({
+      store: this.directory,
+      host: this.host,
+      docker: this.docker,
+      cluster: this.cluster,
+      charges: () => this.standing.charges(),
+      plane: () => this.plane,
+      agentState: () => this.status().state,
+      remote: (name) => this.remote(name),
+      standsMs: (name) => standsMsOf(this.cluster.agents, name),
+      databasePath: DIRECTORY_SERVER.file,
+      knock: knockAtDoor,
+      locatorRange: this.settings().locatorRange,
+      now: Date.now,
+      tunnels: () => ({ mtu: this.tunnels.mtu, hosts: this.tunnels.hosts }),
+      mtu: this.settings().mtu,
+    });
+  }
+
+  /** See Controller. */
+  async fabricStandsMs(): Promise<number | undefined> {
+    return this.plane?.controller.fabricStandsMs();
+  }
+
+  gauges(): AgentGauges {
+    const { directory, driver, cluster, plane, standing } = this;
+    return {
+      calls: driver.calls.size,
+      openflowQueuedBytes: plane?.controller.queuedBytes ?? 0,
+      wordsDropped: cluster.wordsDropped,
+      takeovers: standing.takeovers,
+      directory: { connected: directory.connected, ...directory.transactions },
+    };
+  }
+
   private driverParts(): DriverParts {
     const plane = () => {
       if (this.plane !== undefined) return this.plane;
       throw new DaoliError('unavailable', `DaoliNet is starting: it waits for ${this.waitingFor}`);
     };
+    const { directory } = this;
+    const setting = this.settings().mtu;
+    const mtu = () => networkMtu(setting, directory.view, directory.host, this.tunnels.mtu);
     return {
-      store: this.directory,
+      store: directory,
       get flows() {
         return plane().controller;
       },
@@ -262,7 +421,9 @@ export class Agent implements ShownAgent {
       firewall: this.host.firewall,
       ports: this.host.ports,
       settings: {
-        mtu: this.settings().mtu,
+        get mtu() {
+          return mtu();
+        },
         locatorRange: this.settings().locatorRange,
         get checksumOffload() {
           return plane().datapath === 'system';
@@ -313,11 +474,24 @@ export class Agent implements ShownAgent {
     await this.names.start();
   }
 
+  private startL2({ controller }: Plane): void {
+    const { directory: store, cluster, tunnels, options } = this;
+    const world = { clock: systemClock, logger: options.logger, random: Math.random };
+    this.l2 ??= new L2Follower({ ...world, store, cluster, controller, tunnels, ...this.settings() });
+    this.l2.start();
+  }
+
   /** What this host did not know of itself while the directory was away is looked at when it is back. */
   private followReturns(): void {
     this.directory.onConnected((isConnected) => {
       if (isConnected && this.state === 'ready') void this.reconciler.run();
     });
+  }
+
+  /** Its interfaces have changed, or it is time to look. What its row says of it brings the data plane along. */
+  private async lookAtHost(): Promise<void> {
+    if (this.state !== 'ready') return;
+    if (await this.cluster.lookAtAddress()) await this.plane?.look();
   }
 
   private async bringUpOnce(): Promise<void> {
@@ -332,14 +506,22 @@ export class Agent implements ShownAgent {
     const settings = this.settings();
     const { host, directory: store, driver, cluster } = this;
     const tellPeer: TellPeer = (mac, source, destination) => cluster.tell(mac, { source, destination });
-    this.plane ??= new Plane({ settings, logger, host, store, driver, tellPeer });
+    const { tunnels } = this;
+    const { nextGeneration } = this.standing;
+    const keys = () => cluster.keys;
+    this.plane ??= new Plane({ settings, logger, host, store, driver, tellPeer, tunnels, nextGeneration, keys });
     await this.plane.bringUp(() => this.reconciler.trigger());
     if (this.state !== 'starting') return;
+    this.forwardedPorts.start();
     this.cluster.start();
+    this.startL2(this.plane);
+    if (this.cluster.isJoined) this.standing.start(this.plane.ownSwitch);
     await this.startNameServer();
     this.state = 'ready';
     this.becomeReady();
     logger.info('DaoliNet is ready', { ...this.status() });
+    this.host.onChange(() => void this.lookAtHost());
+    void this.lookAtHost();
     this.reconciler.start();
     this.followReturns();
     this.replicator.start();

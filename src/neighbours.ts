@@ -4,6 +4,7 @@
 import { messageOf } from './base/errors';
 import type { Logger } from './base/logger';
 import { hostLocator } from './directory/allocation';
+import { reachOf } from './directory/reach';
 import { endpointState, type DirectoryChange, type EndpointRow, type HostRow } from './directory/rows';
 import type { DirectoryStore } from './directory/store';
 import { flowEndpointOf } from './driver/wiring';
@@ -13,31 +14,52 @@ import type { Settings } from './settings';
 
 export interface NeighboursParts {
   readonly settings: Pick<Settings, 'locatorRange'>;
-  readonly store: DirectoryStore;
+  readonly store: Pick<DirectoryStore, 'view' | 'host'>;
   readonly controller: Pick<Controller, 'addEndpoint' | 'removeEndpoint' | 'removeNetwork' | 'setPeer' | 'removePeer'>;
   readonly networks: Pick<Networks, 'tellController'>;
   readonly logger: Logger;
 }
 
-/** Another host of the site: one that peers can reach. */
-export function isPeer(row: HostRow, host: string): boolean {
-  return row.name !== host && row.address !== undefined;
-}
-
 export class Neighbours {
+  /** How each other host is reached, as it was told. */
+  private readonly ways = new Map<string, string>();
+
   constructor(private readonly parts: NeighboursParts) {}
 
   /** Tells everything that there is. Before the first datapath connects, so that it keeps its routes. */
   async load(): Promise<void> {
-    const { view, host } = this.parts.store;
+    const { view } = this.parts.store;
     for (const network of view.networks()) await this.parts.networks.tellController(network.id);
-    for (const peer of view.hosts()) this.tellHost(peer);
-    for (const endpoint of view.endpoints()) if (endpoint.host !== host) this.tellEndpoint(endpoint);
+    for (const peer of view.hosts()) this.tellWay(peer);
   }
 
   /** Tells what one transaction changed. */
   take(changes: readonly DirectoryChange[]): void {
     for (const change of changes) this.takeChange(change);
+    this.followReach(changes);
+  }
+
+  /** How hosts reach each other is in their rows and in those of their tunnels; this host's own are about all others. */
+  private followReach(changes: readonly DirectoryChange[]): void {
+    const { view, host } = this.parts.store;
+    const names = new Set<string>();
+    for (const change of changes) {
+      if (change.table === 'Host') names.add((change.kind === 'delete' ? change.previous : change.row).name);
+      if (change.table === 'Tunnel') names.add((change.kind === 'delete' ? change.previous : change.row).host);
+    }
+    if (names.size === 0) return;
+    for (const other of view.hosts()) if (names.has(host) || names.has(other.name)) this.tellWay(other);
+  }
+
+  /** Tells a host and its endpoints anew, if the way there is another one than before. */
+  private tellWay(other: HostRow): void {
+    const { view, host } = this.parts.store;
+    const reach = reachOf(view, host, other);
+    const way = `${reach} ${other.routerMac} ${other.address}`;
+    if (this.ways.get(other.name) === way) return;
+    this.ways.set(other.name, way);
+    this.tellHost(other);
+    for (const endpoint of view.endpointsOn(other.name)) if (other.name !== host) this.tellEndpoint(endpoint);
   }
 
   private takeChange(change: DirectoryChange): void {
@@ -70,9 +92,11 @@ export class Neighbours {
     const { store, controller } = this.parts;
     const network = store.view.network(endpoint.networkId);
     const peer = store.view.host(endpoint.host);
-    const isThere = peer !== undefined && isPeer(peer, store.host) && endpointState(endpoint) === 'joined';
-    if (network === undefined || !isThere) return this.attempt(endpoint.id, controller.removeEndpoint(endpoint.id));
-    const location = { kind: 'remote', routerMac: peer.routerMac } as const;
+    const reach = peer && reachOf(store.view, store.host, peer);
+    const isThere = reach !== undefined && endpointState(endpoint) === 'joined';
+    if (network === undefined || peer === undefined || !isThere)
+      return this.attempt(endpoint.id, controller.removeEndpoint(endpoint.id));
+    const location = { kind: 'remote', routerMac: peer.routerMac, isTunnelled: reach === 'tunnel' } as const;
     this.attempt(endpoint.id, controller.addEndpoint({ ...flowEndpointOf(endpoint, network), location }));
   }
 
@@ -83,14 +107,13 @@ export class Neighbours {
     const before = previous && hostLocator(previous, settings.locatorRange);
     if (before !== undefined && before !== locator) controller.removePeer(before);
     if (locator !== undefined && row.address !== undefined) {
-      controller.setPeer({ routerMac: row.routerMac, locator, address: row.address });
+      const isTunnelled = reachOf(store.view, store.host, row) === 'tunnel';
+      controller.setPeer({ routerMac: row.routerMac, locator, address: row.address, isTunnelled });
     }
-    const isSame = previous?.routerMac === row.routerMac && previous.address === row.address;
-    if (previous === undefined || isSame) return;
-    for (const endpoint of store.view.endpointsOn(row.name)) this.tellEndpoint(endpoint);
   }
 
   private forgetHost(previous: HostRow): void {
+    this.ways.delete(previous.name);
     const locator = hostLocator(previous, this.parts.settings.locatorRange);
     if (locator !== undefined) this.parts.controller.removePeer(locator);
   }

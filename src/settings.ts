@@ -3,7 +3,7 @@
 
 import { z } from 'zod';
 import { DaoliError } from './base/errors';
-import { type Cidr, parseCidr } from './base/addresses';
+import { type Cidr, type Ipv4, parseCidr, parseIpv4 } from './base/addresses';
 import { LOG_LEVELS } from './base/logger';
 
 function wholeNumber(min: number, max: number, unit: string) {
@@ -28,6 +28,23 @@ function cidr(shortest: number, longest: number) {
   });
 }
 
+const NOWHERE = 'off';
+const ADDRESS_AND_PORT = z.string().transform((text, context) => {
+  if (text === NOWHERE) return undefined;
+  const [, address = '', port] = /^(.+):(\d{1,5})$/.exec(text) ?? [];
+  try {
+    const value = { ip: parseIpv4(address), port: Number(port) };
+    if (value.port >= 1 && value.port <= 65_535) return value;
+  } catch {
+    // The same is said of both.
+  }
+  context.addIssue({
+    code: 'custom',
+    message: 'is neither "off" nor an IPv4 address with a port (as in 192.0.2.1:7480)',
+  });
+  return z.NEVER;
+});
+
 const choice = <const T extends readonly [string, ...string[]]>(values: T) =>
   z.enum(values, { error: () => `is not one of ${values.join(', ')}` });
 
@@ -45,6 +62,7 @@ const SCHEMA = z.object({
     .default('br-int'),
   DAOLINET_DATAPATH: choice(['auto', 'system', 'netdev']).default('auto'),
   DAOLINET_OVS: choice(['auto', 'host', 'plugin']).default('auto'),
+  DAOLINET_API: ADDRESS_AND_PORT.optional(),
   // Where the host's /run is seen. Not declared in config.json: the plugin's mounts decide it; tests change it.
   DAOLINET_HOST_RUN: z
     .string()
@@ -63,6 +81,8 @@ export interface Settings {
   readonly bridge: string;
   readonly datapath: 'auto' | 'system' | 'netdev';
   readonly ovs: 'auto' | 'host' | 'plugin';
+  /** Where the management API listens on TCP; undefined: nowhere. */
+  readonly apiAddress: { readonly ip: Ipv4; readonly port: number } | undefined;
   readonly hostRun: string;
 }
 
@@ -91,6 +111,7 @@ export function readSettings(environment: Record<string, string | undefined>): S
     bridge: value.DAOLINET_BRIDGE,
     datapath: value.DAOLINET_DATAPATH,
     ovs: value.DAOLINET_OVS,
+    apiAddress: value.DAOLINET_API,
     hostRun: value.DAOLINET_HOST_RUN,
   };
 }

@@ -2,18 +2,29 @@
 // Open vSwitch or the bridge were lost; every step is idempotent.
 
 import { existsSync } from 'node:fs';
-import { cidrHolds, cidrsOverlap, formatCidr, formatMac, type Cidr, type Ipv4, type Mac } from './base/addresses';
+import {
+  cidrHolds,
+  cidrsOverlap,
+  formatCidr,
+  formatIpv4,
+  formatMac,
+  type Cidr,
+  type Ipv4,
+  type Mac,
+} from './base/addresses';
 import type { Clock } from './base/clock';
 import { DaoliError, messageOf } from './base/errors';
 import type { Logger } from './base/logger';
+import { mayShareL2, reachOf } from './directory/reach';
 import { dnsAddressOf, hostLocator, MAX_ENDPOINT_PORT_NO } from './directory/allocation';
 import type { HostRow } from './directory/rows';
 import type { DirectoryStore } from './directory/store';
 import { KeyedQueue } from './base/keyed-queue';
 import type { FlowFabric, FlowHost } from './flowctl/model';
-import type { FirewallConfig, Host, HostRoute, PublishedEndpoint } from './host/host';
+import type { FirewallConfig, Host, HostAddress, HostRoute, PublishedEndpoint } from './host/host';
+import { TUNNEL_NAME } from './host/tunnel-plan';
 import { FRONT_PORT } from './cluster/front';
-import { isPeer } from './neighbours';
+import { RelayRoutes } from './relay-routes';
 import type { Settings } from './settings';
 import type { DatapathType } from './switch/bridge-profile';
 import type { Switch } from './switch/switch';
@@ -64,10 +75,18 @@ export class Underlay {
   private filtered = '';
   /** A refresh that has not begun yet: it will see everything until then. */
   private nextRefresh: Promise<void> | undefined;
+  private readonly relayRoutes: RelayRoutes;
+  /** What goes to such a locator may not be larger, in bytes: see FlowFabric. */
+  private fabricMtu: number | undefined;
+  private foreign: readonly HostAddress[] = [];
   /** What keeps the fabric from being there, as logged last. */
   private inTheWay = '';
 
-  constructor(private readonly parts: UnderlayParts) {}
+  constructor(private readonly parts: UnderlayParts) {
+    const { links } = parts.host;
+    const { locatorRange } = parts.settings;
+    this.relayRoutes = new RelayRoutes({ links, device: HOST_INTERFACE, locatorRange });
+  }
 
   /** Brings everything to where it should be. Idempotent. Throws what is in the way. */
   bringUp(): Promise<void> {
@@ -81,6 +100,8 @@ export class Underlay {
       const own = this.ownHost();
       await this.routeBlocks(own);
       await this.tellController(own);
+      await this.routeRelayed(own);
+      await this.lookForForeign();
       if (this.filterKey(own.row) !== this.filtered) await this.applyFirewall(own);
     });
     return this.nextRefresh;
@@ -93,6 +114,7 @@ export class Underlay {
     const own = this.ownHost();
     const { row } = own;
     refuseOverlap(row, await host.links.hostRoutes());
+    await host.links.refuseUnrouted(this.parts.settings.locatorRange);
     await ovs.ensureBridge();
     const mac = hostPortMac(row.routerMac);
     const portNo = await ovs.ensureInternalPort(HOST_INTERFACE, {
@@ -102,21 +124,31 @@ export class Underlay {
     this.hostPort = { portNo, mac };
     await this.configureHostInterface(own, mac);
     await this.tellController(own);
+    await this.routeRelayed(own);
+    await this.lookForForeign();
     await this.applyFirewall(own);
   }
 
+  /** Makes the routes to these locators of other hosts, and no others. */
+  setRelayed(locators: readonly Ipv4[]): Promise<void> {
+    return this.relayRoutes.set(locators) ? this.refresh() : Promise.resolve();
+  }
+
   private async tellController(own: OwnHost): Promise<void> {
-    const { controller, settings, datapath } = this.parts;
+    const { controller, settings, datapath, store } = this.parts;
     const fabric = await this.ensureFabric(own).then(
       (made) => this.withFabric(made),
       (error: unknown) => this.withoutFabric(error),
     );
+    this.fabricMtu = fabric?.mtu;
     controller.setHost({
       routerMac: own.row.routerMac,
       ...(this.hostPort === undefined ? {} : { hostPort: this.hostPort }),
       hostAddress: own.address,
       ...(own.dnsAddress === undefined ? {} : { dnsAddress: own.dnsAddress }),
+      ...(own.row.address === undefined ? {} : { serverAddress: own.row.address }),
       ...(fabric === undefined ? {} : { fabric }),
+      hasTunnels: this.hasPeer((other) => reachOf(store.view, store.host, other) === 'tunnel'),
       locatorRange: settings.locatorRange,
       kernelDatapath: datapath === 'system',
     });
@@ -141,12 +173,11 @@ export class Underlay {
     this.cancelRetry();
   }
 
-  /** The fabric port is there as long as there are peers. */
+  /** The fabric port is there as long as there are peers that may share the L2; where it was detected that they do not, too. */
   private async ensureFabric({ row }: OwnHost): Promise<FlowFabric | undefined> {
-    const { host, store, switch: ovs, datapath } = this.parts;
+    const { host, switch: ovs, datapath, store } = this.parts;
     const { address: serverAddress } = row;
-    const hasPeers = [...store.view.hosts()].some((other) => isPeer(other, store.host));
-    if (serverAddress === undefined || !hasPeers) {
+    if (serverAddress === undefined || !this.hasPeer((other) => mayShareL2(store.view, store.host, other))) {
       if (ovs.port(FABRIC_INTERFACE) === undefined) return undefined;
       await ovs.removePort(FABRIC_INTERFACE);
       await host.links.removeFabric(FABRIC_INTERFACE);
@@ -160,7 +191,12 @@ export class Underlay {
     });
     const port = { name: FABRIC_INTERFACE, ofportRequest: FABRIC_PORT_NO, externalIds: {}, isNewDevice: isNew };
     const portNo = await ovs.addPort(port);
-    return { portNo, serverAddress, mtu, isNarrow: this.largestMtu() > mtu };
+    return { portNo, mtu, isNarrow: this.largestMtu() > mtu };
+  }
+
+  private hasPeer(isIt: (other: HostRow) => boolean): boolean {
+    for (const other of this.parts.store.view.hosts()) if (isIt(other)) return true;
+    return false;
   }
 
   /** What an endpoint may send at once, in bytes of IPv4. */
@@ -213,16 +249,46 @@ export class Underlay {
     }
   }
 
+  private routeRelayed({ row, address, dnsAddress }: OwnHost): Promise<void> {
+    const isOwn = (locator: Ipv4) =>
+      locator === dnsAddress || row.locatorBlocks.some((block) => cidrHolds(block, locator));
+    return this.relayRoutes.ensure({ source: address, mtu: this.fabricMtu, isOwn });
+  }
+
   private doors(): FirewallConfig['doors'] {
     const { store } = this.parts;
     return [...store.view.hosts()]
-      .filter((other) => isPeer(other, store.host))
+      .filter((other) => other.name !== store.host)
       .flatMap(({ address }) => (address === undefined ? [] : { address, port: FRONT_PORT }));
+  }
+
+  /** Others may have addresses of our range, too: another VPN, or a provider that hides its customers. */
+  private async lookForForeign(): Promise<void> {
+    const { host, settings, logger } = this.parts;
+    const found = (await host.links.hostAddresses()).filter(({ address }) => cidrHolds(settings.locatorRange, address));
+    const isNew = ({ device, address }: HostAddress) =>
+      !this.foreign.some((known) => known.device === device && known.address === address);
+    for (const { device, address } of found.filter(isNew)) {
+      const range = formatCidr(settings.locatorRange);
+      logger.warn('an interface has an address inside of the range of locators: see `daolictl doctor`', {
+        ...{ device, address: formatIpv4(address), range },
+      });
+    }
+    this.foreign = found;
+  }
+
+  private foreignConfig(): Pick<FirewallConfig, 'foreign'> {
+    const { view } = this.parts.store;
+    if (this.foreign.length === 0) return {};
+    const devices = [...new Set(this.foreign.map(({ device }) => device))];
+    return { foreign: { devices, usedBlocks: [...view.hosts()].flatMap(({ locatorBlocks }) => locatorBlocks) } };
   }
 
   private filterKey(row: HostRow): string {
     const doors = this.doors().map(({ address }) => address);
-    return [row.address ?? '', ...row.locatorBlocks.map(formatCidr), ...doors.sort()].join();
+    const { foreign } = this.foreignConfig();
+    const others = foreign && [...foreign.devices, ...foreign.usedBlocks.map(formatCidr)];
+    return [row.address ?? '', row.isHub, ...row.locatorBlocks.map(formatCidr), ...doors.sort(), others].join();
   }
 
   private async applyFirewall({ row, address, dnsAddress }: OwnHost): Promise<void> {
@@ -236,6 +302,8 @@ export class Underlay {
       doors: this.doors(),
       closedPorts: row.address === undefined ? [] : [{ protocol: 'tcp', port: FRONT_PORT }],
       dockerBridges: this.dockerBridges,
+      ...this.foreignConfig(),
+      ...(row.address === undefined ? {} : { tunnels: { isHub: row.isHub, doorPort: FRONT_PORT } }),
     };
     await host.firewall.apply(config, publishedEndpoints(store));
     this.filtered = this.filterKey(row);
@@ -252,6 +320,8 @@ function hostPortMac(routerMac: Mac): Mac {
 function refuseOverlap(row: HostRow, routes: readonly HostRoute[]): void {
   for (const route of routes) {
     if (route.device === HOST_INTERFACE || route.destination.prefix === 0) continue;
+    // Ours, too: Links.refuseUnrouted(), and ways to other hosts, which had this block before.
+    if (route.type === 'unreachable' || TUNNEL_NAME.test(route.device ?? '')) continue;
     const block = row.locatorBlocks.find((own) => cidrsOverlap(own, route.destination));
     // A wider route of another device loses against ours, but what it leads to becomes unreachable.
     if (block === undefined) continue;

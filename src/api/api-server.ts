@@ -2,11 +2,11 @@
 // work without it.
 
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import { join } from 'node:path';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
-import { createManagementApi, type ShownAgent } from './management-api';
+import { HTTP_LIMITS, limit, limitedOptions, type HttpLimits } from './http-limits';
 
 export class ApiServer {
   private readonly server: Server;
@@ -14,11 +14,12 @@ export class ApiServer {
   /** `folder` is made where it does not exist; the socket in it is api.sock. */
   constructor(
     private readonly folder: string,
-    agent: ShownAgent,
+    app: RequestListener,
     private readonly logger: Logger,
+    limits: HttpLimits = HTTP_LIMITS,
   ) {
-    this.server = createServer((request, response) => void app(request, response));
-    const app = createManagementApi(agent);
+    this.server = createServer(limitedOptions(limits), app);
+    limit(this.server, limits);
     this.server.on('error', (error) => this.report(error));
   }
 

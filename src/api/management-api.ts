@@ -1,178 +1,110 @@
-// The management API: what the agent knows and does, as JSON over HTTP on a unix socket that only root can open. The shapes
-// are ours, in Docker's words where Docker has one; addresses are text here.
+// The management API: what the agent knows and does, as JSON over HTTP. Makes a route of each operation: what came in is
+// parsed, the handler does it, the answer goes out. The shapes are ours, in Docker's words where Docker has one; addresses
+// are text here.
 
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
-import { z } from 'zod';
-import { formatCidr, formatIpv4, formatMac, parseIpv4, type Ipv4 } from '../base/addresses';
-import { parsedUnlessEmpty, parserOf } from '../base/body-schema';
-import { DaoliError, messageOf, type ErrorCode } from '../base/errors';
-import type { ClusterStatus } from '../cluster/cluster';
-import { endpointState, type EndpointRow, type NetworkRow } from '../directory/rows';
-import type { DirectoryView } from '../directory/view';
-import type { LiveRoute } from '../flowctl/model';
-import { swarmRoutes, type SwarmCommands } from './swarm-routes';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { describeApi } from './open-api';
+import { LINES_TYPE, type ApiAgent, type Operation, type Outgoing } from './operation';
+import { servePage } from './page';
+import { answerOf, MAX_BODY_BYTES, refusalOf, type Refusal } from './refusal';
+import { checkRequest } from './request-checks';
 
-/** What the API does to this host's cluster: see Cluster. */
-export interface ClusterCommands {
-  status(): Promise<ClusterStatus>;
-  /** Resolves with the token for the next host. */
-  init(address: Ipv4 | undefined): Promise<string>;
-  token(): Promise<string>;
-  join(token: string, address: Ipv4 | undefined): Promise<void>;
-  remove(host: string): Promise<void>;
-  promote(host: string): Promise<void>;
-  demote(host: string): Promise<void>;
-  rotate(): Promise<void>;
-  leave(): void;
+export const DESCRIPTION_PATH = '/v1/openapi.json';
+const EVENTS_TYPE = 'text/event-stream';
+
+/** The agents of the other hosts: see RemoteAgents. */
+export interface OtherAgents {
+  /** Whether a name is this host's own. */
+  isThis(host: string): boolean;
+  at(host: string): {
+    forward(request: IncomingMessage, path: string, response: ServerResponse): Promise<void>;
+  };
 }
 
-/** What the API shows of the running agent. */
-export interface ShownAgent {
-  /** Undefined until the directory has been read. */
-  readonly view: DirectoryView | undefined;
-  readonly cluster: ClusterCommands;
-  readonly swarm: SwarmCommands;
-  status(): AgentStatus;
-  /** Asks the datapath, for packet counts. */
-  routes(): Promise<readonly LiveRoute[]>;
-  /** Monotonic counters by name: packet-ins, routes made, packets dropped, by reason. */
-  counters(): Promise<Readonly<Record<string, number>>>;
-}
-
-export interface AgentStatus {
-  readonly version: string;
-  readonly host: string;
-  /** "ready", or what the agent waits for. */
-  readonly state: string;
-  readonly datapath: string;
-  readonly ovsVersion: string;
-}
-
-/** The Express application; the caller listens. */
-export function createManagementApi(agent: ShownAgent): Express {
+/**
+ * The Express application; the caller listens. With `others`, what is asked at `/v1/at/HOST/…` is asked of that host's agent
+ * at `/v1/…`.
+ */
+export function createManagementApi<Agent extends ApiAgent>(
+  agent: Agent,
+  operations: readonly Operation<Agent>[],
+  others?: OtherAgents,
+): Express {
   const app = express();
   app.disable('x-powered-by');
-  const read = (path: string, answer: (view: DirectoryView) => unknown) =>
-    app.get(path, (_request, response) => {
-      const directory = agent.view;
-      if (directory === undefined) response.status(503).json({ message: agent.status().state });
-      else response.json(answer(directory));
+  app.set('query parser', 'simple');
+  app.set('etag', false); // of lists that are made anew each time
+  app.use((request: Request, _response: Response, next: NextFunction) => {
+    checkRequest(request);
+    next();
+  });
+  if (others !== undefined) {
+    app.all('/v1/at/:host/*rest', (request, response, next) => {
+      const { host } = request.params;
+      const path = request.url.replace(/^\/v1\/at\/[^/]+/, '/v1');
+      if (!others.isThis(host)) return others.at(host).forward(request, path, response);
+      request.url = path;
+      next();
     });
-
-  app.get('/v1/status', (_request, response) => void response.json(agent.status()));
-  app.get('/v1/counters', async (_request, response) => void response.json(await agent.counters()));
-  app.get('/v1/routes', async (_request, response) => void response.json(await agent.routes()));
-  read('/v1/networks', (directory) => [...directory.networks()].map((network) => describeNetwork(directory, network)));
-  read('/v1/endpoints', (directory) => [...directory.endpoints()].map((row) => describeEndpoint(directory, row)));
-  read('/v1/ports', (directory) => [...directory.endpoints()].flatMap(describePorts));
-  app.use('/v1/cluster', clusterRoutes(agent));
-  app.use('/v1/swarm', swarmRoutes(agent));
+  }
+  for (const { path, maxBodyBytes } of operations) {
+    if (maxBodyBytes !== undefined) app.use(path, express.json({ limit: maxBodyBytes }));
+  }
+  app.use(express.json({ limit: MAX_BODY_BYTES }));
+  app.use(servePage());
+  app.get(DESCRIPTION_PATH, (_request, response) => void response.json(describeApi(operations)));
+  for (const operation of operations) {
+    app[operation.method](operation.path.replace(/\{(\w+)\}/g, ':$1'), async (request, response) => {
+      const gone = new AbortController();
+      response.on('close', () => gone.abort());
+      const { params: parameters, query } = request;
+      const body: unknown = request.body;
+      send(request, response, await operation.run(agent, { parameters, query, body, signal: gone.signal }));
+    });
+  }
   app.use((request: Request, response: Response) => {
-    response.status(404).json({ message: `there is no ${request.method} ${request.path}` });
+    const refusal: Refusal = { message: `there is no ${request.method} ${request.path}`, code: 'not-found' };
+    response.status(404).json(refusal);
   });
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    const code = error instanceof DaoliError ? error.code : 'internal';
-    response.status(STATUS[code] ?? 500).json({ message: messageOf(error), code });
+    const { status, refusal } = answerOf(error);
+    response.status(status).json(refusal);
   });
   return app;
 }
 
-const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
-  invalid: 400,
-  'not-found': 404,
-  conflict: 409,
-  unavailable: 503,
-};
-const MAX_BODY_BYTES = 64 * 1024;
-const address = parsedUnlessEmpty(parseIpv4).optional();
-const parseInit = parserOf(z.object({ address }));
-const parseJoin = parserOf(z.object({ address, token: z.string({ error: 'is not text' }).min(1, 'is empty') }));
-
-/** What decides from the directory is refused until that has been read; to look, and to leave, it is not needed. */
-function clusterRoutes(agent: ShownAgent): express.Router {
-  const router = express.Router();
-  router.use(express.json({ limit: MAX_BODY_BYTES }));
-  router.get('/', async (_request, response) => void response.json(await agent.cluster.status()));
-  router.post('/leave', (_request, response) => {
-    agent.cluster.leave();
-    response.json({});
-  });
-  router.use((_request: Request, response: Response, next: NextFunction) => {
-    if (agent.view !== undefined) return next();
-    response.status(503).json({ message: agent.status().state, code: 'unavailable' });
-  });
-  router.post('/init', async (request, response) => {
-    const { address: wanted } = parseInit(request.body ?? {});
-    response.json({ token: await agent.cluster.init(wanted) });
-  });
-  router.post('/token', async (_request, response) => void response.json({ token: await agent.cluster.token() }));
-  router.post('/join', async (request, response) => {
-    const { token, address: wanted } = parseJoin(request.body ?? {});
-    await agent.cluster.join(token, wanted);
-    response.json({});
-  });
-  router.post('/rotate', async (_request, response) => {
-    await agent.cluster.rotate();
-    response.json({});
-  });
-  router.put('/servers/:name', async (request, response) => {
-    await agent.cluster.promote(request.params['name'] ?? '');
-    response.json({});
-  });
-  router.delete('/servers/:name', async (request, response) => {
-    await agent.cluster.demote(request.params['name'] ?? '');
-    response.json({});
-  });
-  router.delete('/hosts/:name', async (request, response) => {
-    await agent.cluster.remove(request.params['name'] ?? '');
-    response.json({});
-  });
-  return router;
+function send(request: Request, response: Response, outgoing: Outgoing): void {
+  switch (outgoing.kind) {
+    case 'json':
+      response.json(outgoing.value);
+      return;
+    case 'stream': {
+      const isEvents = request.accepts([LINES_TYPE, EVENTS_TYPE]) === EVENTS_TYPE;
+      response.type(isEvents ? EVENTS_TYPE : LINES_TYPE).flushHeaders();
+      const [before, after] = isEvents ? ['data: ', '\n\n'] : ['', '\n'];
+      return stream(response, lines(outgoing.items, before, after));
+    }
+    case 'content':
+      response.type(outgoing.type);
+      if (typeof outgoing.content === 'string') response.send(outgoing.content);
+      else stream(response, outgoing.content);
+  }
 }
 
-function describeNetwork(directory: DirectoryView, network: NetworkRow) {
-  return {
-    id: network.id,
-    name: network.name ?? null,
-    tenant: network.tenant,
-    internal: network.internal,
-    gateway: network.gateway === undefined ? null : formatIpv4(network.gateway),
-    subnets: [...directory.poolsOfNetwork(network.id)].map((pool) => formatCidr(pool.cidr)),
-    ipam: network.ipam,
-    mtu: network.mtu,
-    options: network.options,
-    swarm: network.swarmId ?? null,
-    problems: Object.fromEntries(network.problems),
-    // Null where this host does not know them all, as it has none of them.
-    endpoints: directory.knowsAllOf(network.id) ? [...directory.endpointsOf(network.id)].length : null,
-  };
+/** Reads no faster than it is read; ends with whoever reads. */
+function stream(response: Response, content: AsyncIterable<string | Uint8Array>): void {
+  response.flushHeaders();
+  // What breaks a stream is seen by its reader: it ends without its end.
+  pipeline(Readable.from(content), response).catch(() => undefined);
 }
 
-function describeEndpoint(directory: DirectoryView, endpoint: EndpointRow) {
-  return {
-    id: endpoint.id,
-    container: endpoint.containerName ?? null,
-    containerId: endpoint.containerId ?? null,
-    network: directory.network(endpoint.networkId)?.name ?? endpoint.networkId,
-    tenant: endpoint.tenant,
-    address: formatIpv4(endpoint.address),
-    mac: formatMac(endpoint.mac),
-    host: endpoint.host,
-    locator: formatIpv4(endpoint.locator),
-    interface: endpoint.interfaceName,
-    portNo: endpoint.portNo,
-    state: endpointState(endpoint),
-  };
-}
-
-function describePorts(endpoint: EndpointRow) {
-  return endpoint.publishedPorts.map((port) => ({
-    container: endpoint.containerName ?? null,
-    containerId: endpoint.containerId ?? null,
-    endpoint: endpoint.id,
-    protocol: port.protocol,
-    hostIp: formatIpv4(port.hostIp),
-    hostPort: port.hostPort,
-    containerPort: port.containerPort,
-  }));
+async function* lines(items: AsyncIterable<unknown>, before: string, after: string): AsyncGenerator<string> {
+  try {
+    for await (const item of items) yield `${before}${JSON.stringify(item)}${after}`;
+  } catch (error) {
+    yield `${before}${JSON.stringify({ error: refusalOf(error) })}${after}`;
+  }
 }

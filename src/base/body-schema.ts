@@ -37,6 +37,10 @@ function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
 function describeIssue(issue: z.core.$ZodIssue, body: unknown): string {
   const value = valueAt(body, issue.path);
   const place = formatPath(issue.path);
+  if (issue.code === 'unrecognized_keys') {
+    const fields = issue.keys.map((key) => formatPath([...issue.path, key])).join(', ');
+    return `there is no field ${fields}`;
+  }
   if (place === '') return 'the request is not a JSON object';
   if (value === undefined) return `${place} is missing`;
   const text = JSON.stringify(value);
@@ -46,7 +50,7 @@ function describeIssue(issue: z.core.$ZodIssue, body: unknown): string {
 }
 
 /** Body → request. Throws `invalid`, naming the first wrong field and its value. */
-export function parserOf<T>(schema: z.ZodType<T>): (body: unknown) => T {
+export function parserOf<S extends z.ZodType>(schema: S): (body: unknown) => z.output<S> {
   return (body) => {
     const result = schema.safeParse(body);
     if (result.success) return result.data;

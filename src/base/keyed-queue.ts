@@ -8,6 +8,13 @@ export class KeyedQueue {
 
   constructor(private readonly maxWaiting = 64) {}
 
+  /** Tasks that run or wait, of all keys. */
+  get size(): number {
+    let size = 0;
+    for (const { waiting } of this.tails.values()) size += waiting;
+    return size;
+  }
+
   /** Runs `task` after all earlier tasks of `key` have settled. Throws `unavailable` where too many wait. */
   async run<T>(key: string, task: () => Promise<T>): Promise<T> {
     const tail = this.tails.get(key) ?? { last: Promise.resolve(), waiting: 0 };

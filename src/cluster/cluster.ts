@@ -1,26 +1,37 @@
-// This host's part in its cluster: it begins one, joins one, and puts others out. Every command is one call; what changes who
-// this host is is written to disk last, and the agent starts anew with it. What a server does for others is in desk.ts, how a
-// host becomes one in server-role.ts.
+// This host's part in its cluster, put together: its door, its links to the others, its certificate, and what people say of the
+// cluster on it. Every command is one call; what changes who this host is is written to disk last, and the agent starts anew
+// with it. How it comes in and goes is in own-membership.ts, what is shown in cluster-status.ts, what a server does for others
+// in desk.ts, and how a host becomes one in server-role.ts.
 
-import { formatCidr, formatIpv4, formatMac, type Cidr, type Ipv4, type Mac } from '../base/addresses';
+import type { RequestListener } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Cidr, Ipv4, Mac } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
-import { dnsAddressOf } from '../directory/allocation';
-import { describeNetwork } from '../directory/descriptions';
+import { hostLocator } from '../directory/allocation';
 import { DIRECTORY_REMOTE } from '../directory/directory';
-import type { HostRow } from '../directory/rows';
 import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
-import { createAuthority, createRequest, fingerprintOf, issue, lifeLeft } from '../pki/authority';
+import type { HostAddress } from '../host/host';
+import { CERTIFICATE_DAYS, createRequest, fingerprintOf, lifeLeft } from '../pki/authority';
+import { planVerdict } from './approval';
+import { showStatus, type ClusterStatus } from './cluster-status';
 import { Desk, factsOfServer } from './desk';
-import type { DirectoryServer, MemberStatus } from './directory-server';
-import { removeCluster, writeCluster, type ClusterFacts } from './files';
+import type { DirectoryServer } from './directory-server';
+import { writeCluster, type ClusterFacts, type Place } from './files';
 import { Front, FRONT_PORT } from './front';
+import { planSettings, type HostSettings } from './host-settings';
 import type { MemberLinks } from './member-links';
 import * as membership from './membership';
 import * as newcomers from './newcomers';
+import { AddressFollower, isElsewhere, lonelyServer, toldTunnel } from './own-address';
+import { notInACluster, OwnMembership, refuseNetworks, type OwnSettings } from './own-membership';
+import { PulseLinks, type PulseLinksParts } from './pulse-links';
+import { Recovery } from './recovery';
+import { RemoteAgents } from './remote-agents';
 import { beAlone, ServerRole } from './server-role';
-import { formatToken, newSecret, parseToken } from './token';
+import type { Entry, TunnelFacts } from './sites';
+import { newSecret, tokenOf } from './token';
 import { WordSender } from './word-sender';
 import { WordTaker, type WordTakerParts } from './word-taker';
 import type { RouteWord } from './words';
@@ -45,40 +56,26 @@ export interface ClusterParts {
   readonly now: () => number;
   /** The address by which this host reaches others, where nothing else is said. */
   readonly defaultAddress: () => Promise<Ipv4>;
+  /** The addresses of this host. */
+  readonly addresses: () => Promise<readonly HostAddress[]>;
+  /** The directory, and whoever else goes by it, is to know that this host has another address, perhaps not of its site. */
+  readonly onAddress: (address: Ipv4, isElsewhere: boolean) => void;
+  /** 0 (included) to 1 (excluded). */
+  readonly random: () => number;
   /** The agent ends and starts anew, after it has answered. */
   readonly restart: () => void;
   /** Does what another host's controller says. */
   readonly takeWord: WordTakerParts['take'];
   /** Of one host, and as many at once. */
   readonly wordsPerSecond: number;
-}
-
-/** A host as `daolictl host ls` shows it. */
-export interface ShownHost {
-  readonly name: string;
-  readonly address: string | null;
-  readonly isServer: boolean;
-  /** Null where that is not known: on a client, and on a server that is away from the others. */
-  readonly member: 'leader' | 'follower' | 'joining' | null;
-  readonly isThis: boolean;
-  readonly locators: readonly string[];
-  /** Null where this host does not know all endpoints of that one. */
-  readonly endpoints: number | null;
-}
-
-export interface ClusterStatus {
-  /** When this agent began, milliseconds since 1970: one that has started anew is another. */
-  readonly startedAt: number;
-  /** Null where this host is in no cluster. */
-  readonly cluster: {
-    readonly servers: readonly string[];
-    readonly isServer: boolean;
-    /** Where containers ask for names of those on other hosts. */
-    readonly dns: string;
-  } | null;
-  /** Whether the directory is there at present. */
-  readonly connected: boolean;
-  readonly hosts: readonly ShownHost[];
+  /** What other hosts are told of this one, and tell it. */
+  readonly pulse: Pick<PulseLinksParts, 'isServing' | 'onPulse'>;
+  /** Makes this host another key for its tunnel, and goes over to it; undefined where it has no tunnels (yet). */
+  readonly rotateTunnelKey: () => Promise<void>;
+  /** This host's management API, as servers of the cluster may use it. */
+  readonly api: RequestListener;
+  /** The Open vSwitch of another host has come, for this host to stand by. */
+  readonly acceptOpenFlow: (socket: Socket, host: string) => void;
 }
 
 /** A certificate is renewed when less than this is left of its time. */
@@ -91,18 +88,43 @@ const MEMBERSHIP_LOOK_MS = 200;
 export class Cluster {
   private readonly role: ServerRole | undefined;
   private readonly desk: Desk;
+  /** The management APIs of the other hosts, for servers. */
+  readonly agents: RemoteAgents;
   private readonly taker: WordTaker;
   private sender: WordSender | undefined;
+  private pulse: PulseLinks | undefined;
+  /** Whom this host asks whether they are there. */
+  private peers: ReadonlySet<string> = new Set();
   private cancelLook = (): void => undefined;
   private readonly startedAt: number;
+  private readonly address: AddressFollower;
+  private readonly ownMembership: OwnMembership;
+  /** This server's address before, where others may look for it there still. */
+  private formerAddress: Ipv4 | undefined;
+  /** Backups, and what is done when a cluster has lost what it cannot go on without. */
+  readonly recovery: Recovery;
 
   constructor(private readonly parts: ClusterParts) {
     this.startedAt = parts.now();
     const { facts, store, takeWord: take } = parts;
     this.desk = new Desk({ ...parts, facts: () => this.facts });
+    const { locatorRange } = parts;
+    this.agents = new RemoteAgents({ store, locatorRange, facts: () => this.facts });
     this.taker = new WordTaker({ ...parts, take, hostRow: (name) => store.view.host(name) });
     const createFront = (own: ClusterFacts, links: MemberLinks | undefined) => this.createFront(own, links);
     this.role = facts && new ServerRole({ ...parts, facts, createFront });
+    const note = (standing: Pick<ClusterFacts, 'address' | 'place'>) => this.noteAddress(standing);
+    this.address = new AddressFollower({ ...parts, facts: () => this.facts, note });
+    const writeFacts = (next: ClusterFacts): void =>
+      this.role === undefined ? writeCluster(parts.folder, next) : this.role.write(next);
+    this.ownMembership = new OwnMembership({ ...parts, facts: () => this.facts, writeFacts });
+    this.recovery = new Recovery({
+      ...parts,
+      facts: () => this.facts,
+      writeFacts,
+      socketPath: DIRECTORY_REMOTE.replace('unix:', ''),
+      refuseNetworks: () => refuseNetworks(store.view, 'it takes up a backup'),
+    });
   }
 
   /** Before the directory is looked for: sees to this host's own database. Throws what is in the way; may be called again. */
@@ -116,20 +138,71 @@ export class Cluster {
     const { facts, role } = this;
     if (facts === undefined || role === undefined) return;
     const { identity, authority } = facts;
-    this.sender ??= new WordSender({ ...this.parts, identity, authority: authority.certificate, port: FRONT_PORT });
+    const tls = { identity, authority: authority.certificate, port: FRONT_PORT };
+    this.sender ??= new WordSender({ ...this.parts, ...tls });
+    this.pulse ??= new PulseLinks({ ...this.parts, ...this.parts.pulse, ...tls });
+    this.pulse.setPeers(this.peers);
+    this.pulse.start();
     role.follow();
     void this.lookAfterCertificate();
   }
 
   stop(): void {
     this.cancelLook();
+    this.address.stop();
+    this.pulse?.stop();
     this.role?.stop();
     this.sender?.stop();
+  }
+
+  /** Whether this host is in a cluster. */
+  get isJoined(): boolean {
+    return this.facts !== undefined;
+  }
+
+  /** These hosts are asked whether they are there. */
+  setPeers(hosts: ReadonlySet<string>): void {
+    this.peers = hosts;
+    this.pulse?.setPeers(hosts);
   }
 
   /** Says a word to the controller of the host with this router MAC, as soon as it can be said, or not at all. */
   tell(routerMac: Mac, word: RouteWord): void {
     this.sender?.tell(routerMac, word);
+  }
+
+  /** Interfaces of this host have changed. Resolves with whether others know the address that it has. */
+  async lookAtAddress(): Promise<boolean> {
+    await this.address.look();
+    const { store } = this.parts;
+    return this.facts === undefined || store.view.host(store.host)?.address === this.facts.address;
+  }
+
+  /** What is wrong with this host's address, for the doctor; undefined: nothing. */
+  get addressProblem(): string | undefined {
+    const { formerAddress: before, facts } = this;
+    if (this.address.problem !== '') return this.address.problem;
+    return before !== undefined && facts?.servers.length === 1 ? lonelyServer(before) : undefined;
+  }
+
+  private noteAddress(standing: { readonly address: Ipv4; readonly place?: Place | undefined }): void {
+    const { facts, role } = this;
+    if (facts === undefined || role === undefined) return;
+    role.noteAddress(standing);
+    if (standing.address === facts.address) return;
+    this.formerAddress = role.isServer ? facts.address : undefined;
+    this.sender?.reset();
+    this.parts.onAddress(standing.address, isElsewhere(standing));
+  }
+
+  /** Words that did not leave. */
+  get wordsDropped(): number {
+    return this.sender?.dropped ?? 0;
+  }
+
+  /** Days that are left of this host's certificate; undefined where it is in no cluster. */
+  get certificateDays(): number | undefined {
+    return this.facts && lifeLeft(this.facts.identity.certificate, this.parts.now()) * CERTIFICATE_DAYS;
   }
 
   /** Whether a certificate is that of a server. A host that was removed has one of the authority still. */
@@ -142,11 +215,18 @@ export class Cluster {
     return this.role?.facts;
   }
 
-  /** With links to the databases of others, as a server; else for words alone. */
-  private createFront({ address, identity, authority }: ClusterFacts, links: MemberLinks | undefined): Front {
+  /** What this host shows to others, and whom it believes; undefined where it is in no cluster. */
+  get keys(): { readonly certificate: string; readonly key: string; readonly authority: string } | undefined {
+    return this.facts && { ...this.facts.identity, authority: this.facts.authority.certificate };
+  }
+
+  /** With links to the databases of others, as a server; else for words and this host's management API. */
+  private createFront(own: ClusterFacts, links: MemberLinks | undefined): Front {
+    const { identity, authority } = own;
     const { store, locatorRange, logger, clock } = this.parts;
     return new Front({
-      address,
+      address: () => (this.facts ?? own).address,
+      alsoAt: () => this.moreDoors(),
       authority: authority.certificate,
       identity,
       store,
@@ -155,13 +235,27 @@ export class Cluster {
       logger,
       clock,
       app: newcomers.frontDeskApp(this.desk),
+      api: this.parts.api,
       acceptMember: (socket, fingerprint) => {
         const member = this.facts?.servers.find(({ certificates }) => certificates.includes(fingerprint ?? ''));
         if (member === undefined || links === undefined) socket.destroy();
         else links.accept(socket, member.datapathId);
       },
       acceptWords: (socket, { name }) => this.taker.accept(socket, name),
+      acceptPulse: (socket, { name }) => {
+        if (this.pulse === undefined) socket.destroy();
+        else this.pulse.accept(socket, name);
+      },
+      acceptOpenFlow: (socket, { name }) => this.parts.acceptOpenFlow(socket, name),
     });
+  }
+
+  /** Where hosts of other sites come: its locator, through tunnels, and where they find a server, if this host has that. */
+  private moreDoors(): Ipv4[] {
+    const { store, locatorRange } = this.parts;
+    const row = store.view.host(store.host);
+    const { tunnel } = this;
+    return [row && hostLocator(row, locatorRange), tunnel?.endpoint?.address].filter((each) => each !== undefined);
   }
 
   private async lookAfterCertificate(): Promise<void> {
@@ -204,92 +298,50 @@ export class Cluster {
   }
 
   async status(): Promise<ClusterStatus> {
-    const { store, server } = this.parts;
-    const { facts } = this;
+    const { store, server, now } = this.parts;
+    const { facts, startedAt } = this;
     const raft = facts?.authority.key === undefined ? undefined : await server.status().catch(() => undefined);
-    const hosts = [...store.view.hosts()].map((row) => ({
-      name: row.name,
-      address: row.address === undefined ? null : formatIpv4(row.address),
-      isServer: row.isServer,
-      member: memberOf(row, raft),
-      isThis: row.name === store.host,
-      locators: row.locatorBlocks.map(formatCidr),
-      endpoints: store.view.isWhole || row.name === store.host ? [...store.view.endpointsOn(row.name)].length : null,
-    }));
-    const cluster = facts && {
-      servers: facts.servers.map(({ address }) => formatIpv4(address)),
-      isServer: facts.authority.key !== undefined,
-      dns: formatIpv4(dnsAddressOf(facts.locatorRange)),
-    };
-    return {
-      startedAt: this.startedAt,
-      cluster: cluster ?? null,
-      connected: store.connected,
-      hosts: hosts.sort((a, b) => (a.name < b.name ? -1 : 1)),
-    };
+    return showStatus(store, facts, raft, { startedAt, nowMs: now() });
   }
 
-  /** This host becomes the first of a cluster; what it has stays. Returns the token for the next one. */
-  async init(wanted: Ipv4 | undefined): Promise<string> {
-    const { folder, store, locatorRange, now, defaultAddress, restart } = this.parts;
-    const own = this.ownRow();
-    if (this.facts !== undefined) throw new DaoliError('conflict', 'this host is in a cluster already');
-    const address = wanted ?? (await defaultAddress());
-    const authority = await createAuthority(now());
-    const { request, key } = await createRequest(store.host);
-    const certificate = await issue(authority, request, store.host, now());
-    const fingerprint = fingerprintOf(certificate);
-    const secret = newSecret();
-    await this.write((context) => [
-      ...membership.planFirst(context, address, fingerprint),
-      ...membership.planToken(context, secret),
-    ]);
-    const { datapathId } = own;
-    const servers = [{ address, datapathId, certificates: [fingerprint] }];
-    const identity = { certificate, key };
-    writeCluster(folder, { address, datapathId, locatorRange, clusterId: undefined, servers, authority, identity });
-    restart();
-    return formatToken({ server: formatIpv4(address), certificate: fingerprint, secret });
+  /** What this host is to tell of its tunnel; undefined where it is in no cluster. */
+  get tunnel(): TunnelFacts | undefined {
+    const { facts } = this;
+    return facts && toldTunnel(facts);
   }
 
-  /** Another token; those before are no good any more. On a server alone. */
-  async token(): Promise<string> {
+  /** See OwnMembership. */
+  init(entry: Entry, needsApproval: boolean): Promise<string> {
+    return this.ownMembership.init(entry, needsApproval);
+  }
+
+  /** See OwnMembership. */
+  join(token: string, entry: Entry): Promise<boolean> {
+    return this.ownMembership.join(token, entry);
+  }
+
+  /** See OwnMembership. */
+  setTunnel(settings: OwnSettings): void {
+    this.ownMembership.setTunnel(settings);
+  }
+
+  /** See OwnMembership. */
+  leave(): void {
+    this.ownMembership.leave();
+  }
+
+  /** Another token; those before are no good any more. Who comes with it may have to wait for a yes. On a server alone. */
+  async token(needsApproval: boolean): Promise<string> {
     const facts = factsOfServer(this.facts, 'give out tokens');
     const secret = newSecret();
-    await this.write((context) => membership.planToken(context, secret));
-    const certificate = fingerprintOf(facts.identity.certificate);
-    return formatToken({ server: formatIpv4(facts.address), certificate, secret });
+    await this.write((context) => membership.planToken(context, secret, needsApproval));
+    return tokenOf(facts, secret);
   }
 
-  /**
-   * This host joins the cluster that the token is of. Throws `conflict` where it has networks of its own, naming them, and
-   * all that the server says.
-   */
-  async join(text: string, wanted: Ipv4 | undefined): Promise<void> {
-    const { folder, store, now, restart } = this.parts;
-    if (this.facts !== undefined) throw new DaoliError('conflict', 'this host is in a cluster already');
-    const token = parseToken(text);
-    const { name, routerMac, datapathId } = this.ownRow();
-    this.refuseNetworks();
-    const { request, key } = await createRequest(store.host);
-    let address = wanted;
-    const answer = await newcomers.askToJoin(token, (local) => {
-      address ??= local;
-      const sender = { name, address: formatIpv4(address), routerMac: formatMac(routerMac), datapathId };
-      return { ...sender, secret: token.secret, now: now(), request };
-    });
-    const { locatorRange, servers, authority, certificate, secrets } = answer;
-    if (address === undefined) throw new DaoliError('internal', 'this host does not know its address');
-    writeCluster(folder, {
-      address,
-      datapathId,
-      locatorRange,
-      clusterId: secrets?.clusterId,
-      servers,
-      authority: { certificate: authority, key: secrets?.authorityKey },
-      identity: { certificate, key },
-    });
-    restart();
+  /** Says yes or no to a host that waits to be let in. On a server alone. */
+  async decide(name: string, verdict: 'approved' | 'refused'): Promise<void> {
+    factsOfServer(this.facts, 'let hosts in');
+    await this.write((context) => planVerdict(context, name, verdict));
   }
 
   /** Puts another host out. On a server alone. */
@@ -298,6 +350,23 @@ export class Cluster {
     const { view, host: self } = this.parts.store;
     if (membership.existingHost(view, name).isServer && name !== self) await this.demote(name);
     await this.write((context) => membership.planRemoval(context, name));
+  }
+
+  /** What people decide of a host: its site, and whether it is a hub, or encrypts. On a server alone. */
+  async set(name: string, settings: HostSettings): Promise<void> {
+    factsOfServer(this.facts, 'say where hosts are');
+    await this.write((context) => planSettings(context, name, settings));
+  }
+
+  /** Another key for this host's tunnel. What goes through it goes on. */
+  async rotateKeys(): Promise<void> {
+    if (this.facts === undefined) throw notInACluster();
+    await this.parts.rotateTunnelKey();
+  }
+
+  /** Throws `conflict` on a client of a cluster, naming its servers; `purpose`: what they do. */
+  refuseClients(purpose: string): void {
+    if (this.facts !== undefined) factsOfServer(this.facts, purpose);
   }
 
   /** Another host serves the directory, too. On a server alone. Resolves when it does. */
@@ -334,50 +403,7 @@ export class Cluster {
     }
   }
 
-  /** This host is alone again. On one that was removed, or that cannot reach its cluster any more. */
-  leave(): void {
-    const { folder, store, restart } = this.parts;
-    const { facts } = this;
-    if (facts === undefined) throw notInACluster();
-    const own = store.view.host(store.host);
-    if (facts.authority.key !== undefined && facts.servers.length === 1) {
-      throw new DaoliError('conflict', 'this host alone serves the directory: without it, all that is in it were lost');
-    }
-    if (store.connected && own?.isServer === true) {
-      const remedy = 'remove it on another server first, with `daolictl host rm`';
-      throw new DaoliError('conflict', `this host serves the directory to the others: ${remedy}`);
-    }
-    removeCluster(folder);
-    restart();
-  }
-
-  private ownRow(): HostRow {
-    const { store } = this.parts;
-    const own = store.view.host(store.host);
-    if (own !== undefined) return own;
-    throw new DaoliError('unavailable', `host ${store.host} is not in its directory yet`);
-  }
-
-  private refuseNetworks(): void {
-    const { view } = this.parts.store;
-    const names = [...view.networks()].map(({ id }) => describeNetwork(view, id)).sort();
-    if (names.length === 0) return;
-    const shown =
-      names.length > 10 ? `${names.slice(0, 10).join(', ')} and ${names.length - 10} more` : names.join(', ');
-    throw new DaoliError('conflict', `this host has networks of its own (${shown}): remove them before it joins`);
-  }
-
   private write(plan: (context: PlanContext) => Ops): Promise<void> {
     return this.parts.store.transact((context) => ({ ops: plan(context), result: undefined }));
   }
-}
-
-function notInACluster(): DaoliError {
-  return new DaoliError('conflict', 'this host is in no cluster');
-}
-
-function memberOf({ isServer, datapathId }: HostRow, raft: MemberStatus | undefined): ShownHost['member'] {
-  if (!isServer || raft === undefined) return null;
-  if (!raft.members.includes(datapathId)) return 'joining';
-  return raft.leader === datapathId ? 'leader' : 'follower';
 }

@@ -1,17 +1,20 @@
 // What a server does for hosts that ask by HTTP: lets newcomers in, gives hosts their next certificates, and other servers
 // what it takes to be one. See newcomers.ts for the asking side.
 
-import { formatCidr, formatIpv4, type Cidr } from '../base/addresses';
+import { formatAddressPort } from '../base/address-port';
+import { formatCidr, formatIpv4, type Cidr, type Ipv4 } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import type { Logger } from '../base/logger';
 import type { HostRow } from '../directory/rows';
 import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
 import { fingerprintOf, issue, type Identity } from '../pki/authority';
 import { ALONE, PUT_OUT, type DirectoryServer } from './directory-server';
-import { shownServers, type ClusterFacts } from './files';
-import { checkNewcomer, planCertificates, planJoin } from './membership';
+import { shownServers, type ClusterFacts, type KnownServer } from './files';
+import { digestOf, isApproved, planRequest } from './approval';
+import { checkNewcomer, planCertificates, planJoin, type Newcomer } from './membership';
 import type { FrontDesk, JoinRequest, ServerSecrets } from './newcomers';
 import { knownServers } from './server-role';
+import { checkReached, endpointOf, outsideOf } from './sites';
 
 export interface DeskParts {
   readonly store: DirectoryStore;
@@ -41,19 +44,44 @@ export function factsOfServer(
 export class Desk implements FrontDesk {
   constructor(private readonly parts: DeskParts) {}
 
-  async letIn(newcomer: JoinRequest): Promise<object> {
+  async letIn(request: JoinRequest, seen: Ipv4, proven: string | undefined): Promise<object> {
     const { locatorRange, now, logger, store } = this.parts;
-    const authority = this.authority('let others in');
+    const facts = factsOfServer(this.parts.facts(), 'let others in');
+    const { authority } = facts;
+    const endpoint = request.endpoint ?? endpointOf(request, seen, facts);
+    checkReached([request.address, endpoint?.address], locatorRange);
+    const asked = { ...request, endpoint };
+    const isProven = proven === request.name;
+    const newcomer = { ...asked, isProven, digest: digestOf(asked, request.request) };
     // Nothing is signed for somebody who cannot come in.
-    await this.write((context) => (checkNewcomer(context, newcomer), []));
+    if (await this.waits(newcomer, seen)) return { isWaiting: true };
     const ownSecrets = await this.ownSecrets(authority);
     const certificate = await issue(authority, newcomer.request, newcomer.name, now());
     await this.write((context) => planJoin(context, newcomer, fingerprintOf(certificate), locatorRange));
-    const { name, address } = newcomer;
-    logger.info('a host has joined', { host: name, address: formatIpv4(address) });
-    const servers = shownServers(knownServers(store.view));
+    const { name, address, site } = newcomer;
+    logger.info('a host has joined', { host: name, site, address: formatIpv4(address), from: formatIpv4(seen) });
+    // Where this server is reached from elsewhere the directory may not say yet.
+    const outside = outsideOf(facts.tunnel.endpoint, facts.address);
+    const isOwn = ({ datapathId }: KnownServer) => datapathId === facts.datapathId;
+    const servers = shownServers(knownServers(store.view).map((each) => (isOwn(each) ? { ...each, outside } : each)));
     const secrets = store.view.host(name)?.isServer === true ? ownSecrets : undefined;
-    return { certificate, authority: authority.certificate, locators: formatCidr(locatorRange), servers, secrets };
+    const standing = { site, endpoint: endpoint && formatAddressPort(endpoint) };
+    const of = { authority: authority.certificate, locators: formatCidr(locatorRange), servers };
+    return { certificate, ...of, ...standing, secrets };
+  }
+
+  /** Whether it has to wait for a yes. Throws what is in its way. */
+  private waits(newcomer: Newcomer, seen: Ipv4): Promise<boolean> {
+    const { store, logger } = this.parts;
+    return store.transact((context) => {
+      const token = checkNewcomer(context, newcomer);
+      if (isApproved(context, token, newcomer)) return { ops: [], result: false };
+      const ops = planRequest(context, token, newcomer, seen);
+      const { name, site, address } = newcomer;
+      const told = { host: name, site, address: formatIpv4(address), from: formatIpv4(seen) };
+      if (ops.length > 0) logger.info('a host waits to be let in: `daolictl host approve`, or `host refuse`', told);
+      return { ops, result: true };
+    });
   }
 
   async renew(fingerprint: string, request: string): Promise<{ certificate: string }> {

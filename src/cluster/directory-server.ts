@@ -5,7 +5,7 @@
 // A member's Raft address is a unix socket, the same path on every server: this host's own is ovsdb-server's, those of the
 // others lead through the agents' doors (member-links.ts). So a member needs no port and no certificates of its own.
 
-import { renameSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
@@ -19,6 +19,8 @@ export interface DirectoryServerPaths {
   readonly plan: string;
   /** The members' sockets. */
   readonly members: string;
+  /** Where the supervisor takes the content from that a database is to begin with. */
+  readonly restored: string;
 }
 
 /** What `cluster/status` says of a member. */
@@ -94,6 +96,32 @@ export class DirectoryServer {
   join(clusterId: string, own: string, others: readonly string[]): Promise<void> {
     const addresses = [own, ...others].map((datapathId) => this.addressOf(datapathId));
     return this.become(`join ${clusterId} ${addresses.join(' ')}`, (now) => now === clusterId);
+  }
+
+  /** The first member of another cluster, with `content` (see fileOf) in place of what it has. What was there is kept beside it. */
+  async restore(content: string, own: string): Promise<void> {
+    const before = await this.clusterId().catch(() => undefined);
+    writeFileSync(this.paths.restored, content, { mode: 0o600, flush: true });
+    const isDone = (now: string) => now !== before && now !== ALONE && now !== PUT_OUT;
+    await this.becomeOrStay(`restore - ${this.addressOf(own)}`, isDone);
+    rmSync(this.paths.restored, { force: true });
+  }
+
+  /** The first member of another cluster, with all that it knows of the one that it is a member of. */
+  async recover(own: string): Promise<void> {
+    const before = await this.clusterId();
+    const isDone = (now: string) => now !== before && now !== ALONE && now !== PUT_OUT;
+    await this.becomeOrStay(`recover - ${this.addressOf(own)}`, isDone);
+  }
+
+  /** What could not be done is not to be done later, when nobody waits for it. */
+  private async becomeOrStay(plan: string, isDone: (clusterId: string) => boolean): Promise<void> {
+    try {
+      await this.become(plan, isDone);
+    } catch (error) {
+      rmSync(this.paths.plan, { force: true });
+      throw error;
+    }
   }
 
   /** Alone, with an empty database, unless it is alone already. What was there is kept in a file beside it. */

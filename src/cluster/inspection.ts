@@ -2,14 +2,37 @@
 // operation (RFC 7047 §5.2) of another host before the database sees it. References and indexes of the database do the
 // rest: what somebody uses cannot be deleted. Pure; what is not known to be right is refused.
 
-import { cidrHolds, cidrsOverlap, parseCidr, parseIpv4, type Cidr, type Ipv4 } from '../base/addresses';
-import { LOCATOR_BLOCK_PREFIX } from '../directory/allocation';
-import type { AddressRow, HostRow, NetworkId, NetworkReplicaRow } from '../directory/rows';
+import { parseAddressPort } from '../base/address-port';
+import {
+  cidrHolds,
+  cidrsOverlap,
+  formatIpv4,
+  parseCidr,
+  parseIpv4,
+  parseMac,
+  type Cidr,
+  type Ipv4,
+} from '../base/addresses';
+import { messageOf } from '../base/errors';
+import { freeLocators, LOCATOR_BLOCK_PREFIX } from '../directory/allocation';
+import {
+  TUNNEL_KEY,
+  type AddressRow,
+  type HostRow,
+  type NetworkId,
+  type NetworkReplicaRow,
+  type SwitchRow,
+} from '../directory/rows';
+import { isOfAnyHost } from '../directory/tunnel-operations';
 import type { DirectoryView } from '../directory/view';
+import { checkAddress } from './sites';
 
 /** What the decision is made from. */
 export interface Inspection {
-  readonly view: Pick<DirectoryView, 'hosts' | 'row' | 'tenant' | 'replicasOf' | 'replicaOn' | 'pool' | 'endpointAt'>;
+  readonly view: Pick<
+    DirectoryView,
+    'hosts' | 'row' | 'tenant' | 'replicasOf' | 'replicaOn' | 'pool' | 'endpointAt' | 'endpointByLocator'
+  >;
   /** The host that writes. */
   readonly host: HostRow;
   readonly locatorRange: Cidr;
@@ -19,10 +42,19 @@ export interface Inspection {
 
 /** What operations of one transaction say of one another, worked out once. */
 interface Transaction extends Inspection {
-  /** The locator blocks that it makes. */
-  readonly newBlocks: readonly Cidr[];
+  /** The locator blocks that it makes, each by its uuid-name where it has one. */
+  readonly newBlocks: readonly NewBlock[];
+  /** The uuid-names of those that this host enters as its own. */
+  readonly entered: ReadonlySet<unknown>;
   /** The pools of the addresses that it makes, by their uuid-name. */
   readonly newAddresses: ReadonlyMap<string, string | undefined>;
+  /** The rows of Switch, by uuid, that it holds to be of a generation. */
+  readonly generations: ReadonlyMap<string, number>;
+}
+
+interface NewBlock {
+  readonly name: unknown;
+  readonly block: Cidr;
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -30,6 +62,8 @@ const NOT_THERE = 'that row is not there (yet)';
 /** What is wrong, or undefined. */
 type Verdict = string | undefined;
 
+/** A host may be told of the end of so many endpoints after it has found its blocks full. */
+const LAST_LOCATORS = 64;
 const HARMLESS = new Set(['select', 'wait', 'comment', 'commit', 'abort', 'assert']);
 /** More than any host has a reason for. */
 const MAX_OPERATIONS = 2_000;
@@ -40,13 +74,24 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 export function inspectTransaction(operations: readonly unknown[], inspection: Inspection): Verdict {
   if (operations.length > MAX_OPERATIONS) return `a transaction has at most ${MAX_OPERATIONS} operations`;
   if (hasOddUuid(operations)) return 'a uuid is written in lower case';
-  const transaction = { ...inspection, newBlocks: newBlocks(operations), newAddresses: newAddresses(operations) };
+  const transaction = {
+    ...inspection,
+    newBlocks: newBlocks(operations),
+    entered: enteredBlocks(operations, inspection.host.uuid),
+    newAddresses: newAddresses(operations),
+    generations: generations(operations),
+  };
   for (const operation of operations) {
     if (typeof operation !== 'object' || operation === null) return 'an operation is no object';
     const verdict = inspectOperation(operation as Json, transaction);
     if (verdict !== undefined) return verdict;
   }
   return undefined;
+}
+
+/** Whether a transaction that passes says something of the host's tunnel. */
+export function tellsOfTunnel(operations: readonly unknown[]): boolean {
+  return operations.map(asObject).some(({ op, table }) => table === 'Tunnel' && !HARMLESS.has(String(op)));
 }
 
 /** Whether a reference somewhere in it is spelt as no row of the view is. */
@@ -63,7 +108,7 @@ function inspectOperation(operation: Json, transaction: Transaction): Verdict {
   if (HARMLESS.has(String(op))) return undefined;
   switch (op) {
     case 'insert':
-      return inspectInsert(String(table), asObject(operation['row']), transaction);
+      return inspectInsert(String(table), operation, transaction);
     case 'update':
     case 'mutate':
     case 'delete':
@@ -73,8 +118,9 @@ function inspectOperation(operation: Json, transaction: Transaction): Verdict {
   }
 }
 
-function inspectInsert(table: string, row: Json, inspection: Transaction): Verdict {
+function inspectInsert(table: string, operation: Json, inspection: Transaction): Verdict {
   const { host } = inspection;
+  const row = asObject(operation['row']);
   const isOwn = isRef(row['host'], host.uuid);
   switch (table) {
     case 'Tenant':
@@ -87,11 +133,14 @@ function inspectInsert(table: string, row: Json, inspection: Transaction): Verdi
       return inspectAddress(row, inspection);
     case 'NetworkReplica':
     case 'PublishedPort':
+    case 'Switch':
       return isOwn ? undefined : `a ${table} belongs to the host that writes it`;
+    case 'Tunnel':
+      return isOwn ? inspectTunnel(row, inspection) : 'a Tunnel belongs to the host that writes it';
     case 'Endpoint':
       return isOwn ? inspectEndpoint(row, inspection) : 'an Endpoint belongs to the host that writes it';
     case 'LocatorBlock':
-      return inspectBlock(row['cidr'], inspection);
+      return inspectBlock(row['cidr'], operation['uuid-name'], inspection);
     default:
       return `hosts insert no ${table}`;
   }
@@ -107,10 +156,20 @@ function inspectAddress(row: Json, { view, host }: Inspection): Verdict {
   return isOfTenant ? undefined : 'an Address is of its Pool';
 }
 
+/** What is no key or no address would be nobody's row; and at some addresses no other host is, or every host is itself. */
+function inspectTunnel(row: Json, { locatorRange }: Inspection): Verdict {
+  const { key, endpoint } = row;
+  if (key !== undefined && !(typeof key === 'string' && TUNNEL_KEY.test(key))) return 'that is no key of a tunnel';
+  if (endpoint === undefined || isEmptySet(endpoint)) return undefined;
+  const { address } = (typeof endpoint === 'string' && read(() => parseAddressPort(endpoint))) || {};
+  return address !== undefined && isOfAnyHost(address, locatorRange) ? undefined : 'no host is reached there';
+}
+
 /** With an address of its network that is nobody else's, and a locator of its host. */
 function inspectEndpoint(row: Json, inspection: Transaction): Verdict {
   const { view, host } = inspection;
   if (existingRefs(row['published_ports']).length > 0) return 'published ports are one Endpoint’s';
+  if (read(() => parseMac(String(row['mac']))) === undefined) return 'that is no MAC address';
   const uuid = uuidOf(row['address']);
   const existing = uuid === undefined ? undefined : view.row('Address', uuid);
   const pool = existing ? view.pool(existing.poolId) : view.row('Pool', poolOfNew(row['address'], inspection) ?? '');
@@ -129,8 +188,12 @@ function poolOfNew(address: unknown, { newAddresses: made }: Transaction): strin
   return tag === 'named-uuid' ? made.get(String(name)) : undefined;
 }
 
-/** A block that is free as a whole: a unique index sees only one that is spelt the same. */
-function inspectBlock(text: unknown, { view, locatorRange }: Inspection): Verdict {
+/**
+ * A block that is free as a whole (a unique index sees only one that is spelt the same), for a host that has no locator left in
+ * those that it has: every other host routes to each of them.
+ */
+function inspectBlock(text: unknown, name: unknown, inspection: Transaction): Verdict {
+  const { view, host, locatorRange, newBlocks, entered } = inspection;
   const cidr = read(() => parseCidr(String(text)));
   const size = Math.max(locatorRange.prefix, LOCATOR_BLOCK_PREFIX);
   const isRight = cidr !== undefined && cidr.prefix === size && cidrHolds(locatorRange, cidr.base);
@@ -138,10 +201,12 @@ function inspectBlock(text: unknown, { view, locatorRange }: Inspection): Verdic
   for (const other of view.hosts()) {
     if (other.locatorBlocks.some((block) => cidrsOverlap(block, cidr))) return `the locator block is ${other.name}'s`;
   }
-  return undefined;
+  if (!entered.has(name)) return 'a locator block comes with the host that has it';
+  const isNeeded = newBlocks.length === 1 && freeLocators(view, host, locatorRange) <= LAST_LOCATORS;
+  return isNeeded ? undefined : 'a host gets another locator block when those that it has are full';
 }
 
-function inspectChange(operation: Json, inspection: Inspection): Verdict {
+function inspectChange(operation: Json, inspection: Transaction): Verdict {
   const { op } = operation;
   const table = String(operation['table']);
   const where = asList(operation['where']);
@@ -199,7 +264,7 @@ function isOnlyOn(host: HostRow, replicas: Iterable<NetworkReplicaRow>): boolean
   return hosts.length > 0 && hosts.every((name) => name === host.name);
 }
 
-function inspectColumns(table: string, uuid: string, operation: Json, inspection: Inspection): Verdict {
+function inspectColumns(table: string, uuid: string, operation: Json, inspection: Transaction): Verdict {
   const { view, host } = inspection;
   const changes = changesOf(operation);
   const changed = new Set(changes.map(({ column }) => column));
@@ -214,14 +279,14 @@ function inspectColumns(table: string, uuid: string, operation: Json, inspection
   switch (table) {
     case 'Host':
       if (uuid !== host.uuid) return 'that Host is another';
-      return only('locator_blocks') ?? (changes.every(isNewPart) ? undefined : 'a host enters new blocks alone');
+      return only('locator_blocks', 'address') ?? firstVerdict(changes, (change) => inspectOwnHost(change, inspection));
     case 'Endpoint': {
       const row = view.row('Endpoint', uuid);
       if (row?.host !== host.name) return 'that Endpoint is another host’s';
       const ports = changes.filter(({ column }) => column === 'published_ports').flatMap((c) => existingRefs(c.value));
       const isOwn = ports.every((port) => row.publishedPorts.some((own) => own.uuid === port));
       if (!isOwn) return 'published ports are one Endpoint’s';
-      return only('sandbox', 'container_id', 'container_name', 'aliases', 'published_ports');
+      return only('sandbox', 'container_id', 'container_name', 'aliases', 'service', 'labels', 'published_ports');
     }
     case 'Tenant':
       return only('revision');
@@ -247,9 +312,87 @@ function inspectColumns(table: string, uuid: string, operation: Json, inspection
     }
     case 'Address':
       return inspectAddressChange(view.row('Address', uuid), changes, inspection) ?? only('mac', 'since', 'holders');
+    case 'Tunnel': {
+      const row = view.row('Tunnel', uuid);
+      if (row?.host !== host.name) return 'that Tunnel is another host’s';
+      if (operation['op'] !== 'update') return 'a Tunnel is updated';
+      return (
+        only('key', 'port', 'endpoint', 'no_l2', 'l2_detected', 'unheard') ??
+        inspectTunnel(asObject(operation['row']), inspection)
+      );
+    }
+    case 'Switch':
+      return inspectSwitch(view.row('Switch', uuid), changes, inspection) ?? only(...SWITCH_COLUMNS);
+    case 'FirewallRule': {
+      const row = view.row('FirewallRule', uuid);
+      return row?.host === host.name ? only('status') : 'that FirewallRule is of another host’s port';
+    }
     default:
       return `hosts change no ${table}`;
   }
+}
+
+/** Its address, which it may get anew from its network, is nobody else's of its site; and it gets new blocks. */
+function inspectOwnHost(change: Change, { view, host, locatorRange }: Inspection): Verdict {
+  if (change.column !== 'address') return isNewPart(change) ? undefined : 'a host enters new blocks alone';
+  const address = change.mutator === undefined ? read<Ipv4>(() => parseIpv4(change.value as string)) : undefined;
+  if (address === undefined) return 'a host has an address';
+  if (!isOfAnyHost(address, locatorRange)) return `${formatIpv4(address)} is no host's address`;
+  try {
+    checkAddress(view, { name: host.name, site: host.site, address });
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function firstVerdict(changes: readonly Change[], inspect: (change: Change) => Verdict): Verdict {
+  for (const change of changes) {
+    const verdict = inspect(change);
+    if (verdict !== undefined) return verdict;
+  }
+  return undefined;
+}
+
+const MASTERY = ['generation', 'master'];
+const SWITCH_COLUMNS = [...MASTERY, 'backups', 'profile'];
+
+/**
+ * A host says of its own datapath what it likes, but that the generation falls. Who stands by for another makes itself master of
+ * the next generation, or nobody after itself; that the generation is the one it says, the database sees to.
+ */
+function inspectSwitch(row: SwitchRow | undefined, changes: readonly Change[], inspection: Transaction): Verdict {
+  const { host, generations: held } = inspection;
+  const isOwn = row?.host === host.name;
+  if (row === undefined || !(isOwn || row.backups.includes(host.name))) return 'that Switch is another host’s';
+  const valueOf = (name: string) => changes.find(({ column }) => column === name)?.value;
+  const isMastery = changes.some(({ column }) => MASTERY.includes(column));
+  if (!isOwn && !changes.every(({ column }) => MASTERY.includes(column))) return 'a backup changes the master alone';
+  if (!isMastery) return undefined;
+  if (changes.some(({ mutator }) => mutator !== undefined)) return 'a generation is written as it is to be';
+  const [generation, before] = [valueOf('generation'), held.get(row.uuid)];
+  if (typeof generation !== 'number' || before === undefined) return 'another master comes with another generation';
+  if (isOwn) return generation > before ? undefined : 'a generation only rises';
+  const isStepUp = isRef(valueOf('master'), host.uuid);
+  const isStepDown = row.master === host.name && isEmptySet(valueOf('master'));
+  if (generation !== before + 1) return 'a backup makes the next generation';
+  return isStepUp || isStepDown ? undefined : 'a backup makes nobody else master';
+}
+
+/** What "wait" says of rows of Switch: that they are of a generation when the transaction is carried out. */
+function generations(operations: readonly unknown[]): Map<string, number> {
+  const held = new Map<string, number>();
+  for (const { op, table, where, until, columns, rows } of operations.map(asObject)) {
+    const [[column, sign, ref], more] = [asList(asList(where)[0]), asList(where)[1]];
+    const [row, other] = asList(rows).map(asObject);
+    const uuid = uuidOf(ref);
+    const isOfRow = column === '_uuid' && sign === '==' && more === undefined && uuid !== undefined;
+    const [first, second] = asList(columns);
+    const isOfGeneration = first === 'generation' && second === undefined && other === undefined;
+    if (op !== 'wait' || table !== 'Switch' || until !== '==' || !isOfRow || !isOfGeneration) continue;
+    if (typeof row?.['generation'] === 'number') held.set(uuid, row['generation']);
+  }
+  return held;
 }
 
 /** Who has an address may change it; gateways are held by all who ask. */
@@ -312,17 +455,42 @@ function newAddresses(operations: readonly unknown[]): Map<string, string | unde
   return made;
 }
 
-function newBlocks(operations: readonly unknown[]): Cidr[] {
+function newBlocks(operations: readonly unknown[]): NewBlock[] {
   return operations.flatMap((operation) => {
-    const { op, table, row } = asObject(operation);
+    const { op, table, row, 'uuid-name': name } = asObject(operation);
     if (op !== 'insert' || table !== 'LocatorBlock') return [];
-    return read(() => parseCidr(String(asObject(row)['cidr']))) ?? [];
+    const block = read(() => parseCidr(String(asObject(row)['cidr'])));
+    return block === undefined ? [] : [{ name, block }];
   });
 }
 
-function isOwnLocator(value: unknown, host: HostRow, blocks: readonly Cidr[]): boolean {
+/** The uuid-names that the host's own row gets as locator blocks. */
+function enteredBlocks(operations: readonly unknown[], own: string): Set<unknown> {
+  const names = new Set<unknown>();
+  for (const operation of operations.map(asObject)) {
+    const [condition] = asList(operation['where']).map(asList);
+    if (operation['op'] !== 'mutate' || operation['table'] !== 'Host' || !isRef(condition?.[2], own)) continue;
+    for (const { column, mutator, value } of changesOf(operation)) {
+      if (column !== 'locator_blocks' || mutator !== 'insert') continue;
+      const [tag, elements] = asList(value);
+      for (const element of tag === 'set' ? asList(elements) : [value]) {
+        const [kind, name] = asList(element);
+        if (kind === 'named-uuid') names.add(name);
+      }
+    }
+  }
+  return names;
+}
+
+function isOwnLocator(value: unknown, host: HostRow, blocks: readonly NewBlock[]): boolean {
   const locator = read<Ipv4>(() => parseIpv4(String(value)));
-  return locator !== undefined && [...host.locatorBlocks, ...blocks].some((block) => cidrHolds(block, locator));
+  const all = [...host.locatorBlocks, ...blocks.map(({ block }) => block)];
+  return locator !== undefined && all.some((block) => cidrHolds(block, locator));
+}
+
+function isEmptySet(value: unknown): boolean {
+  const [tag, elements] = asList(value);
+  return tag === 'set' && asList(elements).length === 0;
 }
 
 /** A set of at most this one reference, in either spelling of one element (RFC 7047 §5.1). */

@@ -54,7 +54,7 @@ export class MemberLinks {
     for (const [datapathId, server] of others) {
       const link = this.links.get(datapathId);
       if (link === undefined) this.links.set(datapathId, this.open(server));
-      else link.server = server;
+      else this.lookElsewhere(link, server);
     }
     for (const [socket, datapathId] of this.incoming) if (!others.has(datapathId)) socket.destroy();
   }
@@ -68,8 +68,20 @@ export class MemberLinks {
     splice(socket, connectNet(join(this.options.folder, this.options.own)), () => void this.incoming.delete(socket));
   }
 
+  /** What leads from this host's address before ends; the databases make other connections at once. */
+  reconnect(): void {
+    for (const { connections } of this.links.values()) endAll(connections);
+    endAll(this.incoming.keys());
+  }
+
   stop(): void {
     this.setMembers([]);
+  }
+
+  private lookElsewhere(link: Link, server: KnownServer): void {
+    const hasMoved = link.server.address !== server.address;
+    link.server = server;
+    if (hasMoved) endAll(link.connections);
   }
 
   private open(server: KnownServer): Link {
@@ -92,7 +104,7 @@ export class MemberLinks {
   private close(datapathId: string, { listener, connections }: Link): void {
     this.links.delete(datapathId);
     listener.close();
-    for (const connection of connections) connection.destroy();
+    endAll(connections);
   }
 
   /** From this host's ovsdb-server to another's. */
@@ -114,6 +126,10 @@ export class MemberLinks {
     far.once('secureConnect', () => far.setTimeout(0));
     splice(socket, far, () => void link.connections.delete(socket));
   }
+}
+
+function endAll(connections: Iterable<Duplex>): void {
+  for (const connection of [...connections]) connection.destroy();
 }
 
 /** Bytes of each go to the other, until one of them ends. */

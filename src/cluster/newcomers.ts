@@ -5,18 +5,23 @@ import express, { type Express, type NextFunction, type Request, type Response }
 import { request as httpRequest } from 'node:http';
 import { connect, type TLSSocket } from 'node:tls';
 import { z } from 'zod';
+import { parseAddressPort, type AddressPort } from '../base/address-port';
 import { formatIpv4, parseCidr, parseIpv4, parseMac, type Cidr, type Ipv4 } from '../base/addresses';
 import { parsed, parserOf } from '../base/body-schema';
 import { DaoliError, messageOf, type ErrorCode } from '../base/errors';
+import { DEFAULT_SITE, SITE_NAME } from '../directory/rows';
 import { fingerprintOf, type Identity } from '../pki/authority';
 import { SERVERS, type ClusterFacts, type KnownServer } from './files';
-import { certificateOf, FRONT_PORT, HTTP_PROTOCOL } from './front';
+import { certificateOf, FRONT_PORT, HTTP_PROTOCOL, provenNameOf } from './front';
 import type { Newcomer } from './membership';
-import type { Token } from './token';
+import { seenFrom } from './sites';
+import { doorsOf, type Token } from './token';
 
 const MAX_BODY_BYTES = 64 * 1024;
 /** A server writes twice, and may have to wait for an election. */
 const ANSWER_MS = 20_000;
+/** Where the server has another address yet. */
+const FIRST_DOOR_MS = 5_000;
 
 const text = z.string({ error: 'is not text' }).min(1, 'is empty').max(16_384, 'is too long');
 const HOST_NAME = z
@@ -27,13 +32,22 @@ const JOIN = z.object({
   address: parsed(parseIpv4),
   routerMac: parsed(parseMac),
   datapathId: z.string({ error: 'is not text' }).regex(/^[0-9a-f]{16}$/, 'is not 16 hex digits'),
+  site: z.string({ error: 'is not text' }).regex(SITE_NAME, 'is no name of a site').default(DEFAULT_SITE),
+  isHub: z.boolean().default(false),
+  encrypts: z.boolean().optional(),
+  endpoint: parsed((value) => parseAddressPort(value)).optional(),
+  local: parsed(parseIpv4).optional(),
   secret: text,
   now: z.number({ error: 'is not a number' }),
   request: text,
 });
 
 /** What a newcomer says, with the request for its certificate. */
-export type JoinRequest = Newcomer & { readonly request: string };
+export interface JoinRequest extends Omit<Newcomer, 'digest'> {
+  readonly request: string;
+  /** Its address on the way to the server: where that is not the one that it comes from, NAT is in between. */
+  readonly local: Ipv4 | undefined;
+}
 
 /** What it takes to be a server. */
 export interface ServerSecrets {
@@ -49,27 +63,34 @@ export interface JoinAnswer {
   readonly authority: string;
   readonly locatorRange: Cidr;
   readonly servers: readonly KnownServer[];
+  readonly site: string;
+  /** Where other sites reach it; undefined behind NAT. */
+  readonly endpoint: AddressPort | undefined;
   /** Where it is to be a server. */
   readonly secrets: ServerSecrets | undefined;
 }
 
 const SECRETS = z.object({ authorityKey: text, clusterId: z.uuid() });
+const WAITING = z.object({ isWaiting: z.literal(true) });
 const ANSWER = z.object({
   certificate: text,
   authority: text,
   locators: parsed(parseCidr),
   servers: SERVERS,
+  site: JOIN.shape.site,
+  endpoint: JOIN.shape.endpoint,
   secrets: SECRETS.optional(),
 });
 const RENEWED = z.object({ certificate: text });
 const parseRenew = parserOf(z.object({ request: text }));
-const parseJoin: (body: unknown) => JoinRequest = parserOf(JOIN);
+const parseJoin = parserOf(JOIN);
 
 const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = { invalid: 400, 'not-found': 404, conflict: 409 };
 
 /** What a server does about each. `fingerprint` is of the certificate that the host came in with. */
 export interface FrontDesk {
-  letIn(request: JoinRequest): Promise<object>;
+  /** `seen`: the address that the newcomer comes from; `proven`: the name that a certificate of this cluster gives it. */
+  letIn(request: JoinRequest, seen: Ipv4, proven: string | undefined): Promise<object>;
   /** The host's next certificate, beside the one that it has. */
   renew(fingerprint: string, request: string): Promise<object>;
   /** The one that the host came in with, alone. */
@@ -84,7 +105,10 @@ export function frontDeskApp(desk: FrontDesk): Express {
   app.disable('x-powered-by');
   app.use(express.json({ limit: MAX_BODY_BYTES }));
   app.post('/v1/join', async (request, response) => {
-    response.json(await desk.letIn(parseJoin(request.body)));
+    const { encrypts, endpoint, local, ...newcomer } = parseJoin(request.body);
+    const seen = addressOf(request.socket.remoteAddress);
+    const proven = provenNameOf(request.socket as TLSSocket);
+    response.json(await desk.letIn({ ...newcomer, encrypts, endpoint, local }, seen, proven));
   });
   const forHosts = (path: string, answer: (fingerprint: string, body: unknown) => Promise<object>) =>
     app.post(path, async (request, response) => {
@@ -106,23 +130,52 @@ export function frontDeskApp(desk: FrontDesk): Express {
 }
 
 /**
- * Asks the server that the token names, once it has proved to be the one that made it. `ask` is given this host's address on
- * the way there. Throws what the server says, `unavailable` where none answers, and `conflict` where somebody else does.
+ * Asks the server that the token names, once it has proved to be the one that made it. `site` is this host's; `ask` is given
+ * its address on the way there. With an identity of this cluster it may come again. `waiting`: somebody has to say yes first; the same is to be asked again. Throws what the server says, `unavailable` where none answers, and `conflict` where somebody else does.
  */
-export async function askToJoin(token: Token, ask: (ownAddress: Ipv4) => object): Promise<JoinAnswer> {
-  const socket = await connectTo(token.server, [token.certificate]);
+export async function askToJoin(
+  token: Token,
+  site: string,
+  ask: (ownAddress: Ipv4) => object,
+  identity?: Identity,
+): Promise<JoinAnswer | 'waiting'> {
+  const socket = await connectToFirst(doorsOf(token, site), [token.certificate], identity);
   try {
-    const own = parseIpv4((socket.localAddress ?? '').replace(/^::ffff:/, ''));
-    const answer = ANSWER.parse(await post(socket, '/v1/join', ask(own)));
-    const { certificate, authority, locators: locatorRange, servers, secrets } = answer;
-    return { certificate, authority, locatorRange, servers, secrets };
+    const said = await post(socket, '/v1/join', ask(addressOf(socket.localAddress)));
+    if (WAITING.safeParse(said).success) return 'waiting';
+    const answer = ANSWER.parse(said);
+    const { locators: locatorRange, secrets, endpoint, ...rest } = answer;
+    return { ...rest, locatorRange, secrets, endpoint };
   } finally {
     socket.destroy();
   }
 }
 
+/** The first of a server's addresses at which it answers, and proves to be it. Throws what is in the way of the first. */
+async function connectToFirst(
+  doors: readonly string[],
+  certificates: readonly string[],
+  identity: Identity | undefined,
+): Promise<TLSSocket> {
+  let problem: unknown;
+  for (const [index, door] of doors.entries()) {
+    const isLast = index === doors.length - 1;
+    try {
+      return await connectTo(door, certificates, { identity, withinMs: isLast ? ANSWER_MS : FIRST_DOOR_MS });
+    } catch (error) {
+      problem ??= error;
+    }
+  }
+  throw problem;
+}
+
+/** Node.js spells IPv4 addresses as IPv6 ones on some sockets. */
+function addressOf(text: string | undefined): Ipv4 {
+  return parseIpv4((text ?? '').replace(/^::ffff:/, ''));
+}
+
 /** A host that asks the servers, with what it knows of them. */
-type Asking = Pick<ClusterFacts, 'servers' | 'identity' | 'datapathId'>;
+type Asking = Pick<ClusterFacts, 'servers' | 'identity' | 'datapathId' | 'site'>;
 
 /** Asks a server for this host's next certificate. Throws what it says, and `unavailable` where none answers. */
 export async function askToRenew(asking: Asking, request: string): Promise<string> {
@@ -140,10 +193,14 @@ export async function askForSecrets(asking: Asking): Promise<ServerSecrets> {
 }
 
 /** The first of the other servers that answers. */
-async function askServers({ servers, identity, datapathId }: Asking, path: string, body: object): Promise<unknown> {
+async function askServers(
+  { servers, identity, datapathId, site }: Asking,
+  path: string,
+  body: object,
+): Promise<unknown> {
   let problem: unknown = new DaoliError('unavailable', 'there is no other server in the cluster');
-  for (const server of servers.filter((each) => each.datapathId !== datapathId)) {
-    const socket = await connectTo(formatIpv4(server.address), server.certificates, identity).catch(
+  for (const server of seenFrom(site, servers).filter((each) => each.datapathId !== datapathId)) {
+    const socket = await connectTo(formatIpv4(server.address), server.certificates, { identity }).catch(
       (error: unknown) => void (problem = error),
     );
     if (socket === undefined) continue;
@@ -160,8 +217,15 @@ async function askServers({ servers, identity, datapathId }: Asking, path: strin
   throw problem;
 }
 
+interface Connecting {
+  readonly identity?: Identity | undefined;
+  /** Default ANSWER_MS. */
+  readonly withinMs?: number;
+}
+
 /** `certificates` are the fingerprints that the server may show. */
-function connectTo(server: string, certificates: readonly string[], identity?: Identity): Promise<TLSSocket> {
+function connectTo(server: string, certificates: readonly string[], how: Connecting): Promise<TLSSocket> {
+  const { identity, withinMs = ANSWER_MS } = how;
   const where = `${server}:${FRONT_PORT}`;
   return new Promise((resolve, reject) => {
     const unavailable = (why: string) => {
@@ -178,10 +242,13 @@ function connectTo(server: string, certificates: readonly string[], identity?: I
       // By fingerprint, below: before this host has the authority's certificate there is nothing else to go by.
       rejectUnauthorized: false,
     });
-    socket.setTimeout(ANSWER_MS, () => unavailable('no answer in time'));
+    socket.setTimeout(withinMs, () => unavailable('no answer in time'));
     socket.once('error', (error) => unavailable(messageOf(error)));
     socket.once('secureConnect', () => {
-      if (certificates.includes(fingerprintOf(socket.getPeerCertificate().raw))) return resolve(socket);
+      if (certificates.includes(fingerprintOf(socket.getPeerCertificate().raw))) {
+        socket.setTimeout(ANSWER_MS);
+        return resolve(socket);
+      }
       const message = `${where} is not the server that is meant: somebody else answers there, or its certificate is another by now`;
       reject(new DaoliError('conflict', message, server));
       socket.destroy();

@@ -16,6 +16,7 @@ import { writeCluster, writeFacts, type ClusterFacts, type KnownServer } from '.
 import { FRONT_PORT, type Front } from './front';
 import { MemberLinks } from './member-links';
 import { askForSecrets } from './newcomers';
+import { outsideOf, seenFrom } from './sites';
 
 export interface ServerRoleParts {
   /** Where the facts are kept. */
@@ -42,17 +43,20 @@ const RETRY_MS = 5_000;
 const HOME_MS = 10_000;
 
 /** Where the directory is: on a server in its own database, else behind the servers' doors. */
-export function remotesOf({ servers, datapathId, authority }: ClusterFacts): string[] {
-  const others = servers.filter((server) => server.datapathId !== datapathId);
+export function remotesOf({ servers, datapathId, authority, site }: ClusterFacts): string[] {
+  const others = seenFrom(site, servers).filter((server) => server.datapathId !== datapathId);
   const doors = others.map(({ address }) => `ssl:${formatIpv4(address)}:${FRONT_PORT}`);
   return authority.key === undefined ? doors : [DIRECTORY_REMOTE, ...doors];
 }
 
 /** Those that the directory has, in an order that does not change. */
 export function knownServers(view: DirectoryView): KnownServer[] {
-  const servers = [...view.hosts()].flatMap(({ address, datapathId, certificates, isServer }): KnownServer[] =>
-    isServer && address !== undefined ? [{ address, datapathId, certificates: certificates.toSorted() }] : [],
-  );
+  const servers = [...view.hosts()].flatMap((host): KnownServer[] => {
+    const { name, address, datapathId, certificates, isServer, site } = host;
+    if (!isServer || address === undefined) return [];
+    const outside = outsideOf(view.tunnel(name)?.endpoint, address);
+    return [{ address, datapathId, certificates: certificates.toSorted(), site, ...(outside && { outside }) }];
+  });
   return servers.sort((a, b) => (a.datapathId < b.datapathId ? -1 : 1));
 }
 
@@ -98,7 +102,7 @@ export class ServerRole {
     const { store } = this.parts;
     this.subscriptions.push(
       store.onChange((changes) => {
-        if (changes.some(({ table }) => table === 'Host')) this.adjust();
+        if (changes.some(({ table }) => table === 'Host' || table === 'Tunnel')) this.adjust();
       }),
       store.onConnected((isConnected) => {
         if (isConnected) this.adjust();
@@ -122,6 +126,19 @@ export class ServerRole {
     this.currentFacts = facts;
   }
 
+  /**
+   * This host's address was found, or is another from now on; so is where other sites reach it, where that was its address. Its door
+   * follows by itself.
+   */
+  noteAddress({ address, place }: Pick<ClusterFacts, 'address' | 'place'>): void {
+    const { facts } = this;
+    const { endpoint } = facts.tunnel;
+    const next = endpoint?.address === facts.address ? { ...endpoint, address } : endpoint;
+    this.currentFacts = { ...facts, address, place, tunnel: { ...facts.tunnel, endpoint: next } };
+    writeFacts(this.parts.folder, this.currentFacts);
+    if (address !== facts.address) this.links?.reconnect();
+  }
+
   private adjust(): void {
     this.noteServers();
     void this.queue.run('role', () => this.adjustRole()).catch((error: unknown) => this.tryAgain(error));
@@ -139,12 +156,14 @@ export class ServerRole {
     const { store, folder, setRemotes } = this.parts;
     const servers = knownServers(store.view);
     const { facts } = this;
+    const site = store.view.host(store.host)?.site ?? facts.site;
+    const isSame = site === facts.site && JSON.stringify(servers) === JSON.stringify(facts.servers);
     // Nobody else's word makes this host forget how to come in.
     // And what was known last, before the directory is there, may be older than what is on disk.
-    if (!store.connected || servers.length === 0 || JSON.stringify(servers) === JSON.stringify(facts.servers)) return;
-    this.currentFacts = { ...facts, servers };
+    if (!store.connected || servers.length === 0 || isSame) return;
+    this.currentFacts = { ...facts, servers, site };
     writeFacts(folder, this.currentFacts);
-    this.links?.setMembers(servers);
+    this.links?.setMembers(seenFrom(site, servers));
     setRemotes(remotesOf(this.currentFacts));
   }
 
@@ -179,11 +198,11 @@ export class ServerRole {
   /** The others first: without them the database may not come up. */
   private async serve(): Promise<void> {
     const { members: folder, logger } = this.parts;
-    const { datapathId: own, identity, authority, servers } = this.facts;
+    const { datapathId: own, identity, authority, servers, site } = this.facts;
     if (this.links === undefined) {
       this.closeDoor();
       this.links = new MemberLinks({ folder, own, identity, authority: authority.certificate, logger });
-      this.links.setMembers(servers);
+      this.links.setMembers(seenFrom(site, servers));
       void this.openDoor(this.links);
     }
     await this.ensureMember();

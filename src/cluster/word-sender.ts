@@ -2,7 +2,7 @@
 // for: where it is not there, or is too slow, words are dropped. Their routes are made by their first packet then.
 
 import { connect, type TLSSocket } from 'node:tls';
-import { formatIpv4, type Mac } from '../base/addresses';
+import { formatIpv4, type Cidr, type Mac } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
@@ -10,6 +10,7 @@ import { ProblemLog } from '../base/problem-log';
 import type { HostRow } from '../directory/rows';
 import type { DirectoryStore } from '../directory/store';
 import { fingerprintOf, type Identity } from '../pki/authority';
+import { doorOf } from './sites';
 import { encodeWord, WORDS_PROTOCOL, type RouteWord } from './words';
 
 /** Words that wait for their connection, or for the end of the turn. */
@@ -30,6 +31,7 @@ export interface WordSenderParts {
   /** The cluster's, and this host's own. */
   readonly authority: string;
   readonly identity: Identity;
+  readonly locatorRange: Cidr;
   /** The door of every host. */
   readonly port: number;
   readonly clock: Clock;
@@ -67,6 +69,11 @@ export class WordSender {
 
   stop(): void {
     this.stopFollowing();
+    this.reset();
+  }
+
+  /** Ends all connections: this host has another address. The next words open others. */
+  reset(): void {
     for (const [routerMac, peer] of [...this.peers]) this.end(routerMac, peer);
   }
 
@@ -108,10 +115,12 @@ export class WordSender {
   private open(routerMac: Mac): Peer | undefined {
     if (this.peers.size >= MAX_PEERS || this.opening >= MAX_OPENING) return undefined;
     const row = this.rowOf(routerMac);
-    if (row?.address === undefined) return undefined;
+    const { store, locatorRange } = this.parts;
+    const address = row && doorOf(store.view, store.host, row, locatorRange);
+    if (row === undefined || address === undefined) return undefined;
     const peer: Peer = {
       name: row.name,
-      address: formatIpv4(row.address),
+      address: formatIpv4(address),
       state: 'opening',
       socket: undefined,
       fingerprint: undefined,

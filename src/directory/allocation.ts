@@ -91,6 +91,16 @@ class LocatorRow {
   }
 }
 
+/** How many locators no endpoint has, in those blocks of a host that are of the range. */
+export function freeLocators(view: Pick<DirectoryView, 'endpointByLocator'>, host: HostRow, range: Cidr): number {
+  const row = new LocatorRow(blocksIn(range, host));
+  let free = 0;
+  for (let index = 0; index < row.size; index += 1) {
+    if (view.endpointByLocator(row.at(index)) === undefined) free += 1;
+  }
+  return free;
+}
+
 /** The newest of some rows: where a cursor goes on after a restart. */
 function newest<T extends { readonly created: number }>(rows: Iterable<T>): T | undefined {
   let found: T | undefined;

@@ -17,7 +17,7 @@ import type { StoredRow } from '../ovsdb/rows';
 import { RoundRobinAllocator } from './allocation';
 import { conditionsOf, NO_NEEDS, type Needs } from './conditions';
 import { fetchHosts, fetchNeeds, Interest } from './interest';
-import { planOwnHost } from './own-host';
+import { planOwnHost, type OwnHostFacts } from './own-host';
 import { TABLES_IN_ORDER, type StoredTable } from './row-decoding';
 import { TypedOnlyRows, type TypedOnlyTable } from './row-encoding';
 import type { DirectoryChange, NetworkId, NetworkRow } from './rows';
@@ -25,7 +25,7 @@ import type { SnapshotRow } from './snapshot';
 import { SnapshotKeeper } from './snapshot-keeper';
 import type { DirectoryStore, Followed, Ops, Plan } from './store';
 import { DirectoryTables, type RawChange } from './tables';
-import { Transactor } from './transactor';
+import { Transactor, type TransactionCounts } from './transactor';
 import type { DirectoryView } from './view';
 
 export const DIRECTORY_DATABASE = 'DaoliNet';
@@ -63,8 +63,8 @@ export interface DirectoryOptions {
 const RECONNECT = { minMs: 100, maxMs: 1_000 } as const;
 /** A server that is gone without a word is left in twice this. */
 const PROBE_MS = 1_500;
-/** A database that does not answer for so long is away. */
-const RESTORE_AFTER_MS = 2_000;
+/** A database that does not answer for so long is away. New routes wait for it, and are to wait for less than two seconds in all. */
+const RESTORE_AFTER_MS = 500;
 const OWN_HOST_RETRY = { minMs: 1_000, maxMs: 30_000 } as const;
 
 export class Directory implements DirectoryStore {
@@ -74,6 +74,7 @@ export class Directory implements DirectoryStore {
   private readonly transactor: Transactor;
   private readonly changeListeners = new Set<(changes: readonly DirectoryChange[]) => void>();
   private readonly connectionListeners = new Set<(isConnected: boolean) => void>();
+  private place: Pick<OwnHostFacts, 'address' | 'isElsewhere'>;
   private isStarted = false;
   private isAway = false;
   private readonly clock: Clock;
@@ -97,6 +98,7 @@ export class Directory implements DirectoryStore {
   constructor(private readonly options: DirectoryOptions) {
     const { host, logger, clock = systemClock, random = Math.random, wallClock = Date.now } = options;
     this.host = host;
+    this.place = { address: options.address };
     this.clock = clock;
     this.random = random;
     this.logger = logger;
@@ -188,6 +190,14 @@ export class Directory implements DirectoryStore {
     this.client.setRemotes(remotes);
   }
 
+  /** This host has another address from now on. Its row says so as soon as the database is reached from there. See OwnHostFacts. */
+  setAddress(address: Ipv4, isElsewhere: boolean): void {
+    this.place = { address, isElsewhere };
+    // What was connected from the address before hears nothing any more.
+    if (this.client.remote?.startsWith('unix:') === true) void this.ensureOwnHost();
+    else this.client.reconnect();
+  }
+
   /** What was last known of the database: empty before the first connection, and it stays while the connection is away. */
   get view(): DirectoryView {
     return this.tables;
@@ -208,12 +218,23 @@ export class Directory implements DirectoryStore {
     await this.interest?.follow(what);
   }
 
+  async whenFollowed(): Promise<void> {
+    if (this.tables.isWhole) return;
+    await this.whenReadyOnce;
+    await this.interest?.whenSettled();
+  }
+
   async hostsOf(id: NetworkId): Promise<string[]> {
     const network = this.tables.network(id);
     if (network === undefined) return [];
     if (this.tables.isWhole) return [...this.tables.replicasOf(id)].map(({ host }) => host);
     const hosts = await fetchHosts(this.client, network.uuid);
     return hosts.flatMap((uuid) => this.tables.row('Host', uuid)?.name ?? []);
+  }
+
+  /** What became of transactions so far. */
+  get transactions(): Readonly<TransactionCounts> {
+    return this.transactor.counts;
   }
 
   transact<T>(plan: Plan<T>): Promise<T> {
@@ -337,6 +358,7 @@ export class Directory implements DirectoryStore {
   private handleDisconnected(remote: string, reason: Error): void {
     if (this.isAway) return;
     this.isAway = true;
+    this.snapshot?.hurry();
     if (this.isStarted) this.logger.warn('the DaoliNet database is away', { remote, reason: reason.message });
     this.tell(this.connectionListeners, false);
   }
@@ -369,8 +391,8 @@ export class Directory implements DirectoryStore {
   }
 
   private ownHostFacts() {
-    const { locatorRange, address } = this.options;
-    return { locatorRange, address };
+    const { locatorRange } = this.options;
+    return { locatorRange, ...this.place };
   }
 
   private reportBadRow(error: DaoliError): void {

@@ -191,6 +191,8 @@ export interface EndpointChanges {
   readonly containerId?: string | undefined;
   readonly containerName?: string | undefined;
   readonly aliases?: readonly string[];
+  readonly service?: string | undefined;
+  readonly labels?: ReadonlyMap<string, string>;
 }
 
 const COLUMNS = {
@@ -198,7 +200,17 @@ const COLUMNS = {
   containerId: 'container_id',
   containerName: 'container_name',
   aliases: 'aliases',
+  service: 'service',
+  labels: 'labels',
 } as const satisfies Record<keyof EndpointChanges, string>;
+
+function isSameValue(old: unknown, value: unknown): boolean {
+  if (Array.isArray(old) && Array.isArray(value)) return sameSet(old, value);
+  if (old instanceof Map && value instanceof Map) {
+    return old.size === value.size && [...old].every(([key, text]) => value.get(key) === text);
+  }
+  return old === value;
+}
 
 function sameSet(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((element) => b.includes(element));
@@ -211,8 +223,7 @@ export function updateEndpoint({ view }: PlanContext, id: EndpointId, changes: E
   for (const [member, column] of Object.entries(COLUMNS) as Array<[keyof EndpointChanges, string]>) {
     if (!(member in changes)) continue;
     const [old, value] = [endpoint[member], changes[member]];
-    const isSame = Array.isArray(old) && Array.isArray(value) ? sameSet(old, value) : old === value;
-    if (!isSame) row[column] = value;
+    if (!isSameValue(old, value)) row[column] = value;
   }
   if (Object.keys(row).length === 0) return [];
   return [wait('Endpoint', isRow(endpoint.uuid), [{ id }]), update('Endpoint', isRow(endpoint.uuid), row)];

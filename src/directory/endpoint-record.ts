@@ -27,6 +27,17 @@ function fullSandbox(sandbox: string): string {
   return sandbox.startsWith(PLAIN) ? sandbox.slice(1) : SANDBOX_FOLDER + sandbox.slice(1);
 }
 
+const NO_LABELS: ReadonlyMap<string, string> = new Map();
+
+/** As JSON; labels of one image are one text in V8's memory only by chance, so they are short at least. */
+function flatten(labels: ReadonlyMap<string, string>): string | undefined {
+  return labels.size === 0 ? undefined : flat(JSON.stringify([...labels]));
+}
+
+function unflatten(text: string): ReadonlyMap<string, string> {
+  return new Map(JSON.parse(text) as [string, string][]);
+}
+
 /** The columns that are not in the row of its address. */
 export type EndpointColumns = Omit<EndpointRow, 'tenant' | 'address' | 'poolId' | 'addressUuid'> & {
   /** Published ports whose rows are not in this replica. */
@@ -42,6 +53,7 @@ export class EndpointRecord implements EndpointRow {
   readonly locator: Ipv4;
   readonly portNo: number;
   readonly containerName: string | undefined;
+  readonly service: string | undefined;
   readonly publishedPorts: readonly PublishedPortRow[];
   readonly unknownPorts: readonly Uuid[];
   readonly created: number;
@@ -50,6 +62,8 @@ export class EndpointRecord implements EndpointRow {
   private readonly compactSandbox: string | undefined;
   /** Undefined: the customary one. */
   private readonly ownInterface: string | undefined;
+  /** Undefined: none. One text in place of a map and its texts. */
+  private readonly flatLabels: string | undefined;
   /** Undefined: the container's short id alone. */
   private readonly ownAliases: readonly string[] | undefined;
 
@@ -67,6 +81,8 @@ export class EndpointRecord implements EndpointRow {
     this.locator = columns.locator;
     this.portNo = columns.portNo;
     this.containerName = columns.containerName;
+    this.service = columns.service;
+    this.flatLabels = flatten(columns.labels);
     this.publishedPorts = columns.publishedPorts;
     this.unknownPorts = columns.unknownPorts;
     this.created = columns.created;
@@ -98,6 +114,9 @@ export class EndpointRecord implements EndpointRow {
   }
   get sandbox(): string | undefined {
     return this.compactSandbox === undefined ? undefined : fullSandbox(this.compactSandbox);
+  }
+  get labels(): ReadonlyMap<string, string> {
+    return this.flatLabels === undefined ? NO_LABELS : unflatten(this.flatLabels);
   }
   get containerId(): string | undefined {
     return this.compactContainerId === undefined ? undefined : fullId(this.compactContainerId);

@@ -8,7 +8,8 @@ import type { OvsdbClient } from '../ovsdb/client';
 import type { TableConditions } from '../ovsdb/monitor';
 import type { Operation, Uuid } from '../ovsdb/notation';
 import { select } from '../ovsdb/operations';
-import { conditionsOf, neededBy, needsOf, wholeOf, type Needs, type OwnView } from './conditions';
+import { conditionsOf, neededBy, needsOf, NO_NEEDS, wholeOf, type Needs, type OwnView } from './conditions';
+import { namedBy } from './rule-containers';
 import type { DirectoryChange, NetworkRow, PoolRow } from './rows';
 import type { Followed } from './store';
 import { TRANSACTION_TIMEOUT_MS } from './transactor';
@@ -37,11 +38,20 @@ export async function fetchNeeds(client: Pick<OvsdbClient, 'transact'>, host: st
     select('Pool', [], ['_uuid', 'network']),
   );
   const uuid = own[0]?.['_uuid'];
-  const [endpoints = []] =
-    uuid === undefined ? [] : await fetch(select('Endpoint', [['host', '==', uuid]], ['network']));
+  if (uuid === undefined) return NO_NEEDS;
+  const [switches = []] = await fetch(select('Switch', [['backups', 'includes', [uuid]]], ['host']));
+  const backed = switches.flatMap(({ host: other }) => other ?? []);
+  const ofEach = async (table: string, column: string) => {
+    const questions = [uuid, ...backed].map((each) => select(table, [['host', '==', each]], [column]));
+    return (await fetch(...questions)).flat();
+  };
+  const endpoints = await ofEach('Endpoint', 'network');
+  const rules = await ofEach('FirewallRule', 'container');
   const networks = new Set(endpoints.flatMap(({ network }) => network ?? []));
   const isOfThem = ({ network }: (typeof pools)[number]) => network !== undefined && networks.has(network);
-  return { host: uuid, networks, pools: new Set(pools.filter(isOfThem).flatMap(({ _uuid }) => _uuid ?? [])) };
+  const followed = new Set(pools.filter(isOfThem).flatMap(({ _uuid }) => _uuid ?? []));
+  const containers = rules.flatMap(({ container = '' }) => namedBy({ container })?.name ?? []);
+  return { host: uuid, backed: new Set(backed), networks, pools: followed, containers: new Set(containers) };
 }
 
 /** The uuids of the hosts that have a network, by asking: who else has one is not followed. Throws `unavailable`. */
@@ -114,6 +124,11 @@ export class Interest {
     }
   }
 
+  /** The same, within the time that a transaction may take: throws `unavailable` after it. */
+  whenSettled(): Promise<void> {
+    return this.inTime(this.settle());
+  }
+
   stop(): void {
     this.cancelNarrowing();
   }
@@ -126,14 +141,25 @@ export class Interest {
         return (row as { name: string }).name === host;
       case 'Pool':
       case 'Network':
+      case 'Group':
+      case 'Pair':
+      case 'Policy':
+      case 'FirewallRule':
         return true;
       case 'Address':
         return (row as { holders: readonly string[] }).holders.includes(host);
       case 'Endpoint':
-        return (row as { host: string }).host === host;
+        return this.isInCharge((row as { host: string }).host);
+      case 'Switch':
+        return standsBy(change, host);
       default:
         return false;
     }
+  }
+
+  private isInCharge(of: string): boolean {
+    const { host, view } = this.parts;
+    return of === host || view.switchOf(of)?.backups.includes(host) === true;
   }
 
   /** Resolves when the view is what it should be as things are now. */
@@ -159,4 +185,11 @@ export class Interest {
     if (oldest === Infinity) return;
     this.cancelNarrowing = this.parts.clock.after(Math.max(oldest + LINGER_MS - now, 0), () => void this.adjust());
   }
+}
+
+/** Whether the host stands by, or did before the change. */
+function standsBy(change: DirectoryChange & { readonly table: 'Switch' }, host: string): boolean {
+  const now = change.kind === 'delete' ? undefined : change.row;
+  const before = change.kind === 'insert' ? undefined : change.previous;
+  return now?.backups.includes(host) !== before?.backups.includes(host);
 }

@@ -7,6 +7,7 @@ import { DaoliError } from '../base/errors';
 import { named, type Mutation, type NamedUuid, type Uuid } from '../ovsdb/notation';
 import { insert, isRow, mutate, remove, update, wait } from '../ovsdb/operations';
 import { describeNetwork, describePool } from './descriptions';
+import { DEFAULT_SITE } from './rows';
 import type { HostRow, NetworkId, NetworkRow, PoolId, PoolRow } from './rows';
 import type { Ops, PlanContext } from './store';
 import type { DirectoryView } from './view';
@@ -30,7 +31,18 @@ export interface NewHost {
   readonly certificates?: readonly string[];
   /** Default false. */
   readonly isServer?: boolean;
+  /** Default DEFAULT_SITE. */
+  readonly site?: string;
+  /** Default false. */
+  readonly isHub?: boolean;
+  /** Default false. */
+  readonly encrypts?: boolean;
   readonly block: Cidr;
+}
+
+/** The default site has no name in the database: that is what old rows have. */
+export function siteColumn(site: string): string {
+  return site === DEFAULT_SITE ? '' : site;
 }
 
 /** A new host with its first locator block. */
@@ -44,6 +56,9 @@ export function insertHost(host: NewHost): Ops {
       address: host.address === undefined ? undefined : formatIpv4(host.address),
       certificates: host.certificates ?? [],
       is_server: host.isServer ?? false,
+      site: siteColumn(host.site ?? DEFAULT_SITE),
+      is_hub: host.isHub ?? false,
+      encrypt: host.encrypts ?? false,
       locator_blocks: [named('block')],
     }),
   ];
@@ -255,9 +270,10 @@ export function renameNetwork({ view }: PlanContext, id: NetworkId, name: string
 /**
  * This host's Docker gives a network back. It goes with its pools and addresses where no other host's has it; else it is
  * marked, and the others give it back when it is unused there. Throws `conflict` while it has endpoints here, or, where it
- * would go, anywhere. Nothing to do for a network that is not there.
+ * would go, anywhere. Nothing to do for a network that is not there. With pools `kept`, those that Docker requested stay, and
+ * wait for a network: it has not given them back.
  */
-export function deleteNetwork(context: PlanContext, id: NetworkId): Ops {
+export function deleteNetwork(context: PlanContext, id: NetworkId, pools: 'removed' | 'kept' = 'removed'): Ops {
   const { view, host } = context;
   const network = view.network(id);
   if (network === undefined) return [];
@@ -278,7 +294,8 @@ export function deleteNetwork(context: PlanContext, id: NetworkId): Ops {
     ...own.map((replica) => remove('NetworkReplica', isRow(replica.uuid))),
   ];
   if (!isShared) {
-    return [...leave, ...[...view.poolsOfNetwork(id)].flatMap(removePool), remove('Network', isRow(network.uuid))];
+    const gone = [...view.poolsOfNetwork(id)].filter((pool) => pools === 'removed' || pool.holders.length === 0);
+    return [...leave, ...gone.flatMap(removePool), remove('Network', isRow(network.uuid))];
   }
   if (own.length === 0 && network.isRemoved) return [];
   return [...leave, markRow(network)];

@@ -26,6 +26,8 @@ export interface OwnHostFacts {
   readonly locatorRange: Cidr;
   /** The server's own address in its cluster. */
   readonly address: Ipv4 | undefined;
+  /** The address is of another network than that of its site: nothing may go over the fabric there, not for a moment. */
+  readonly isElsewhere?: boolean;
 }
 
 /**
@@ -33,19 +35,23 @@ export interface OwnHostFacts {
  * the range, which may have been set anew, and gives up blocks outside it that no endpoint uses. Throws `exhausted`.
  */
 export function planOwnHost({ view, host }: PlanContext, facts: OwnHostFacts, random: () => number): Ops {
-  const { locatorRange, address } = facts;
+  const { locatorRange } = facts;
   const row = view.host(host);
   if (row === undefined) {
     const routerMac = randomMac(random);
     const block = freeBlock(view, locatorRange);
-    return insertHost({ name: host, routerMac, datapathId: datapathIdOf(routerMac), address, block });
+    return insertHost({ name: host, routerMac, datapathId: datapathIdOf(routerMac), address: facts.address, block });
   }
-  return [...adjustAddress(row, address), ...adjustBlocks(view, row, locatorRange)];
+  return [...adjustAddress(view, row, facts), ...adjustBlocks(view, row, locatorRange)];
 }
 
-function adjustAddress(row: HostRow, address: Ipv4 | undefined): Ops {
+function adjustAddress(view: DirectoryView, row: HostRow, { address, isElsewhere }: OwnHostFacts): Ops {
   if (row.address === address) return [];
-  return [update('Host', isRow(row.uuid), { address: address === undefined ? undefined : formatIpv4(address) })];
+  const tunnel = isElsewhere === true ? view.tunnel(row.name) : undefined;
+  return [
+    update('Host', isRow(row.uuid), { address: address === undefined ? undefined : formatIpv4(address) }),
+    ...(tunnel === undefined ? [] : [update('Tunnel', isRow(tunnel.uuid), { no_l2: true })]),
+  ];
 }
 
 function adjustBlocks(view: DirectoryView, host: HostRow, range: Cidr): Ops {

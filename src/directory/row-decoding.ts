@@ -1,23 +1,32 @@
 // From rows as the OVSDB client gives them (a value per column, references as uuids) to the typed rows of rows.ts. A row
 // that somebody wrote by hand and that makes no sense throws, and its reader leaves it out.
 
+import { parseAddressPort } from '../base/address-port';
 import { parseCidr, parseIpv4, parseMac } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import type { Uuid } from '../ovsdb/notation';
 import { EndpointRecord } from './endpoint-record';
+import { DEFAULT_SITE, SITE_NAME, TUNNEL_KEY } from './rows';
 import type {
   AddressRow,
   EndpointId,
+  FirewallRuleRow,
+  GroupRow,
   HostRow,
+  JoinRequestRow,
   JoinTokenRow,
   LocatorBlock,
   NetworkId,
   NetworkReplicaRow,
   NetworkRow,
+  PairRow,
+  PolicyRow,
   PoolId,
   PoolRow,
   PublishedPortRow,
+  SwitchRow,
   TenantRow,
+  TunnelRow,
 } from './rows';
 
 /** The columns of one row by their OVSDB names: atoms, undefined for an empty optional one, arrays, Maps. */
@@ -27,7 +36,10 @@ export type RawRow = Readonly<Record<string, unknown>>;
 export interface StoredRows {
   LocatorBlock: LocatorBlock;
   Host: HostRow;
+  Tunnel: TunnelRow;
+  Switch: SwitchRow;
   JoinToken: JoinTokenRow;
+  JoinRequest: JoinRequestRow;
   Tenant: TenantRow;
   Network: NetworkRow;
   NetworkReplica: NetworkReplicaRow;
@@ -35,6 +47,10 @@ export interface StoredRows {
   Address: AddressRow;
   PublishedPort: PublishedPortRow;
   Endpoint: EndpointRecord;
+  Group: GroupRow;
+  Pair: PairRow;
+  Policy: PolicyRow;
+  FirewallRule: FirewallRuleRow;
 }
 export type StoredTable = keyof StoredRows;
 
@@ -42,7 +58,10 @@ export type StoredTable = keyof StoredRows;
 export const TABLES_IN_ORDER: readonly StoredTable[] = [
   'LocatorBlock',
   'Host',
+  'Tunnel',
+  'Switch',
   'JoinToken',
+  'JoinRequest',
   'Tenant',
   'Network',
   'NetworkReplica',
@@ -50,6 +69,10 @@ export const TABLES_IN_ORDER: readonly StoredTable[] = [
   'Address',
   'PublishedPort',
   'Endpoint',
+  'Group',
+  'Pair',
+  'Policy',
+  'FirewallRule',
 ];
 
 /** Finds the typed row behind a reference. */
@@ -63,7 +86,7 @@ export interface RowResolver {
 type Decoder<T extends StoredTable> = (uuid: Uuid, raw: RawRow, rows: RowResolver) => StoredRows[T];
 
 const NONE: readonly never[] = Object.freeze([]);
-const NO_PROBLEMS: ReadonlyMap<string, string> = new Map();
+const NO_TEXTS: ReadonlyMap<string, string> = new Map();
 
 /** The row refers to one that is not there. */
 export class MissingReference extends DaoliError {
@@ -115,6 +138,21 @@ function publishedPorts(rows: RowResolver, value: unknown) {
   };
 }
 
+/** Hosts of older versions name none. */
+function siteName(value: unknown): string {
+  if (value === undefined || value === '') return DEFAULT_SITE;
+  const name = text(value);
+  if (SITE_NAME.test(name)) return name;
+  throw new DaoliError('internal', `"${name}" is no name of a site`);
+}
+
+/** It is given to the kernel as it is. */
+function tunnelKey(value: unknown): string {
+  const key = text(value);
+  if (TUNNEL_KEY.test(key)) return key;
+  throw new DaoliError('internal', 'a key of a tunnel is no key');
+}
+
 const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
   LocatorBlock: (uuid, raw) => ({ uuid, ...parseCidr(text(raw['cidr'])) }),
 
@@ -126,12 +164,52 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
     address: raw['address'] === undefined ? undefined : parseIpv4(text(raw['address'])),
     certificates: list(raw['certificates'], text),
     isServer: raw['is_server'] === true,
+    site: siteName(raw['site']),
+    isHub: raw['is_hub'] === true,
+    encrypts: raw['encrypt'] === true,
     locatorBlocks: [...list(raw['locator_blocks'], (block) => follow(rows, 'LocatorBlock', block))].sort(
       (a, b) => a.base - b.base,
     ),
   }),
 
-  JoinToken: (uuid, raw) => ({ uuid, hash: text(raw['hash']), expires: number(raw['expires']) }),
+  Tunnel: (uuid, raw, rows) => ({
+    uuid,
+    host: follow(rows, 'Host', raw['host']).name,
+    key: tunnelKey(raw['key']),
+    port: number(raw['port']),
+    endpoint: raw['endpoint'] === undefined ? undefined : parseAddressPort(text(raw['endpoint'])),
+    noL2: raw['no_l2'] === true && (raw['l2_detected'] === true ? 'detected' : 'said'),
+    unheard: hostNames(rows, raw['unheard']),
+  }),
+
+  Switch: (uuid, raw, rows) => ({
+    uuid,
+    host: follow(rows, 'Host', raw['host']).name,
+    generation: number(raw['generation']),
+    master: raw['master'] === undefined ? undefined : follow(rows, 'Host', raw['master']).name,
+    backups: list(raw['backups'], (backup) => follow(rows, 'Host', backup).name),
+    profile: text(raw['profile']),
+  }),
+
+  JoinToken: (uuid, raw) => ({
+    uuid,
+    hash: text(raw['hash']),
+    expires: number(raw['expires']),
+    needsApproval: raw['needs_approval'] === true,
+  }),
+
+  JoinRequest: (uuid, raw) => ({
+    uuid,
+    token: text(raw['token']),
+    digest: text(raw['digest']),
+    name: text(raw['name']),
+    address: parseIpv4(text(raw['address'])),
+    from: parseIpv4(text(raw['from'])),
+    site: siteName(raw['site']),
+    isHub: raw['is_hub'] === true,
+    since: number(raw['since']),
+    verdict: optionalText(raw['verdict']) as JoinRequestRow['verdict'],
+  }),
 
   Tenant: (uuid, raw) => ({
     uuid,
@@ -152,9 +230,10 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
     mtu: number(raw['mtu']),
     options: raw['options'] instanceof Map ? (Object.fromEntries(raw['options']) as Record<string, string>) : {},
     isRemoved: raw['removed'] === true,
+    isDefaultDeny: raw['default_deny'] === true,
     swarmId: optionalText(raw['swarm']),
     configuration: optionalText(raw['configuration']),
-    problems: raw['problems'] instanceof Map ? (raw['problems'] as ReadonlyMap<string, string>) : NO_PROBLEMS,
+    problems: raw['problems'] instanceof Map ? (raw['problems'] as ReadonlyMap<string, string>) : NO_TEXTS,
     created: number(raw['created']),
   }),
 
@@ -215,11 +294,54 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
       containerId: optionalText(raw['container_id']),
       containerName: optionalText(raw['container_name']),
       aliases: list(raw['aliases'], text),
+      service: optionalText(raw['service']),
+      labels: raw['labels'] instanceof Map ? (raw['labels'] as ReadonlyMap<string, string>) : NO_TEXTS,
       ...publishedPorts(rows, raw['published_ports']),
       created: number(raw['created']),
     };
     return new EndpointRecord(columns, address);
   },
+
+  Group: (uuid, raw, rows) => ({
+    uuid,
+    name: text(raw['name']),
+    networkIds: list(raw['networks'], (network) => follow(rows, 'Network', network).id),
+    created: number(raw['created']),
+  }),
+
+  Pair: (uuid, raw) => ({
+    uuid,
+    a: text(raw['a']),
+    b: text(raw['b']),
+    isConnected: raw['connected'] === true,
+    created: number(raw['created']),
+  }),
+
+  Policy: (uuid, raw) => ({
+    uuid,
+    name: text(raw['name']),
+    position: number(raw['position']),
+    action: raw['action'] === 'allow' ? 'allow' : 'deny',
+    from: text(raw['from']),
+    to: text(raw['to']),
+    protocol: optionalText(raw['protocol']) as PolicyRow['protocol'],
+    ports: list(raw['ports'], text),
+    created: number(raw['created']),
+  }),
+
+  FirewallRule: (uuid, raw, rows) => ({
+    uuid,
+    name: text(raw['name']),
+    host: follow(rows, 'Host', raw['host']).name,
+    protocol: text(raw['protocol']) as FirewallRuleRow['protocol'],
+    hostIp: parseIpv4(text(raw['host_ip'])),
+    hostPort: number(raw['host_port']),
+    container: text(raw['container']),
+    containerPort: number(raw['container_port']),
+    from: list(raw['from'], (cidr) => parseCidr(text(cidr))),
+    status: optionalText(raw['status']),
+    created: number(raw['created']),
+  }),
 };
 
 /** Decodes one row. Throws DaoliError where a value is missing, makes no sense, or refers to a row that is not there. */

@@ -46,6 +46,8 @@ export function encodeEndpoint(row: EndpointRecord, rows: RowFinder): RawRow {
     container_id: row.containerId,
     container_name: row.containerName,
     aliases: row.aliases,
+    service: row.service,
+    labels: row.labels,
     published_ports: [...row.publishedPorts.map((port) => port.uuid), ...row.unknownPorts],
     created: row.created,
   };

@@ -1,5 +1,5 @@
 // Keeps the file of a host's rows up to date: soon after a change, then every few seconds at most, and never so often that
-// writing takes more than a small part of the time.
+// making it takes more than a small part of the time. How long the disk takes does not count: it keeps nobody from working.
 
 import type { Clock } from '../base/clock';
 import { messageOf } from '../base/errors';
@@ -10,7 +10,7 @@ import { readSnapshot, writeSnapshot, type SnapshotRow } from './snapshot';
 /** After a change, for those that come with it. */
 const SOON_MS = 200;
 const INTERVAL_MS = 3_000;
-/** Of the time that writing takes: the pause after it. */
+/** Of the time that making it takes: the pause after it. */
 const PAUSE_FACTOR = 50;
 
 export interface SnapshotKeeperParts {
@@ -28,6 +28,7 @@ export class SnapshotKeeper {
   private cancel: (() => void) | undefined;
   private isWriting = false;
   private hasChanged = false;
+  private isUrgent = false;
   private notBefore = -Infinity;
 
   constructor(private readonly parts: SnapshotKeeperParts) {
@@ -41,11 +42,21 @@ export class SnapshotKeeper {
     if (!this.isWriting) this.schedule();
   }
 
+  /** What has changed is written now: nothing comes after it for the time being, and the process may end meanwhile. */
+  hurry(): void {
+    if (!this.hasChanged) return;
+    this.isUrgent = true;
+    if (this.isWriting) return;
+    this.cancel?.();
+    void this.write();
+  }
+
   /** What has changed and is not being written is not written any more. */
   stop(): void {
     this.cancel?.();
     this.cancel = undefined;
     this.hasChanged = false;
+    this.isUrgent = false;
   }
 
   /** What was written last, by whatever process. See readSnapshot. */
@@ -55,23 +66,23 @@ export class SnapshotKeeper {
 
   private schedule(): void {
     const { clock } = this.parts;
-    const pauseMs = Math.max(SOON_MS, this.notBefore - clock.now());
+    const pauseMs = this.isUrgent ? 0 : Math.max(SOON_MS, this.notBefore - clock.now());
     this.cancel = clock.after(pauseMs, () => void this.write());
   }
 
   private async write(): Promise<void> {
     const { path, host, rows, clock } = this.parts;
     this.hasChanged = false;
+    this.isUrgent = false;
     this.isWriting = true;
-    const begin = clock.now();
+    let busyMs = 0;
     try {
-      await writeSnapshot(path, host, rows());
+      busyMs = await writeSnapshot(path, host, rows(), () => clock.now());
     } catch (error) {
       this.problems.report('what is known of the cluster cannot be kept on disk', { error: messageOf(error) });
     }
     this.isWriting = false;
-    const now = clock.now();
-    this.notBefore = now + Math.max(INTERVAL_MS, PAUSE_FACTOR * (now - begin));
+    this.notBefore = clock.now() + Math.max(INTERVAL_MS, PAUSE_FACTOR * busyMs);
     if (this.hasChanged) this.schedule();
   }
 }

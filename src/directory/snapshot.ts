@@ -9,7 +9,7 @@ import { isUuid, type Uuid } from '../ovsdb/notation';
 import type { RawRow } from './row-decoding';
 
 /** The version of directory.ovsschema that this code reads rows of: one of another is not begun with. */
-export const SCHEMA_VERSION = '1.2.0';
+export const SCHEMA_VERSION = '1.5.0';
 const FORMAT = 1;
 /** Written at once; between two, other work is done. */
 const SLICE_BYTES = 128 * 1024;
@@ -18,18 +18,33 @@ export type SnapshotRow = readonly [table: string, uuid: Uuid, row: RawRow];
 
 const HEAD = z.object({ format: z.literal(FORMAT), schema: z.literal(SCHEMA_VERSION), host: z.string() });
 
-/** Replaces the file in one step, in slices. `rows` stay as they are meanwhile. */
-export async function writeSnapshot(path: string, host: string, rows: Iterable<SnapshotRow>): Promise<void> {
+/**
+ * Replaces the file in one step, in slices. `rows` stay as they are meanwhile. Returns for how long the process was kept busy
+ * by it, in ms of `now`: without what the disk takes.
+ */
+export async function writeSnapshot(
+  path: string,
+  host: string,
+  rows: Iterable<SnapshotRow>,
+  now: () => number,
+): Promise<number> {
   const fresh = `${path}.new`;
   await rm(fresh, { force: true });
   const file = await open(fresh, 'wx', 0o600);
+  let busyMs = 0;
   try {
-    for (const slice of slicesOf(linesOf(host, rows))) await file.write(slice);
+    let begin = now();
+    for (const slice of slicesOf(linesOf(host, rows))) {
+      busyMs += now() - begin;
+      await file.write(slice);
+      begin = now();
+    }
     await file.sync();
   } finally {
     await file.close();
   }
   await rename(fresh, path);
+  return busyMs;
 }
 
 function* linesOf(host: string, rows: Iterable<SnapshotRow>): Iterable<string> {

@@ -67,6 +67,11 @@ export interface DirectoryStore {
    */
   follow(what: Followed): Promise<void>;
   /**
+   * Resolves when the view has all that this host follows as things are now: its own, and what the hosts have that it stands by
+   * for. Throws `unavailable` if the database is away for longer than 7 s meanwhile.
+   */
+  whenFollowed(): Promise<void>;
+  /**
    * The names of the hosts whose Docker has a network, of a swarm's its configuration: a view that is not whole has this host's
    * replica alone, and then the database is asked. Throws `unavailable` where that is away.
    */

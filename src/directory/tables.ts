@@ -10,6 +10,7 @@ import type { EndpointRecord } from './endpoint-record';
 import { KeyedRows } from './keyed-rows';
 import { isEndpoint, PoolIndex, type AddressUser } from './pool-index';
 import { ReplicaIndex } from './replica-index';
+import { containersOf } from './rule-containers';
 import { decodeRow, MissingReference, TABLES_IN_ORDER, type RawRow, type RowResolver } from './row-decoding';
 import type { StoredRows, StoredTable } from './row-decoding';
 import { encodeAddress, encodeEndpoint, type TypedOnlyTable, type TypedRows } from './row-encoding';
@@ -18,15 +19,22 @@ import type {
   DirectoryChange,
   EndpointId,
   EndpointRow,
+  FirewallRuleRow,
+  GroupRow,
   HostRow,
+  JoinRequestRow,
   JoinTokenRow,
   NetworkId,
   NetworkReplicaRow,
   NetworkRow,
+  PairRow,
+  PolicyRow,
   PoolId,
   PoolRow,
   PublishedPortRow,
+  SwitchRow,
   TenantRow,
+  TunnelRow,
 } from './rows';
 import type { DirectoryView } from './view';
 
@@ -56,7 +64,10 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private readonly rows: RowMaps = {
     LocatorBlock: new RowsByUuid(),
     Host: new RowsByUuid(),
+    Tunnel: new RowsByUuid(),
+    Switch: new RowsByUuid(),
     JoinToken: new RowsByUuid(),
+    JoinRequest: new RowsByUuid(),
     Tenant: new RowsByUuid(),
     Network: new RowsByUuid(),
     NetworkReplica: new RowsByUuid(),
@@ -64,8 +75,14 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     Address: new RowsByUuid(),
     PublishedPort: new RowsByUuid(),
     Endpoint: new RowsByUuid(),
+    Group: new RowsByUuid(),
+    Pair: new RowsByUuid(),
+    Policy: new RowsByUuid(),
+    FirewallRule: new RowsByUuid(),
   };
   private readonly hostsByName = new Map<string, HostRow>();
+  private readonly tunnelsByHost = new Map<string, TunnelRow>();
+  private readonly switchesByHost = new Map<string, SwitchRow>();
   private readonly tenantsByName = new Map<string, TenantRow>();
   private readonly networksById = new Map<NetworkId, NetworkRow>();
   private readonly networksByKey = new Map<number, NetworkRow>();
@@ -73,8 +90,8 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private readonly poolIndex = new PoolIndex();
   private readonly endpointsById = new KeyedRows<CompactId, EndpointRecord>((row) => row.compactId);
   private readonly endpointsByLocator = new KeyedRows<Ipv4, EndpointRow>((row) => row.locator);
-  /** Of this host alone: nobody asks for the ports of others often. */
-  private readonly ownByPort = new Map<number, EndpointRow>();
+  /** Of this host, and of those that it stands by for: nobody asks for the ports of others often. */
+  private readonly byPort = new Map<string, Map<number, EndpointRow>>();
   private readonly publishing = new Set<EndpointRecord>();
   private readonly hostLists = new Map<string, readonly string[]>();
   /** Endpoints whose address is not followed (yet). */
@@ -88,7 +105,9 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     private readonly ownHost: string,
     private readonly onBadRow: (error: DaoliError) => void = () => undefined,
     private readonly isFollowed?: (network: NetworkRow) => boolean,
-  ) {}
+  ) {
+    this.byPort.set(ownHost, new Map());
+  }
 
   /**
    * Takes the rows that one transaction, or one snapshot, changed, and says what that means: what went, then what came or
@@ -109,11 +128,17 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     return complete.map(([uuid, raw]) => ({ table: 'Endpoint', uuid, raw }));
   }
 
-  /** The networks of this host's endpoints that wait for their addresses. */
+  /**
+   * The networks of endpoints that wait for their addresses: of this host's and of those that it stands by for, and of the
+   * containers that ports of theirs lead to.
+   */
   *waitingNetworks(): Iterable<NetworkRow> {
+    if (this.waiting.size === 0) return;
+    const containers = containersOf(this, [...this.byPort.keys()]);
     for (const raw of this.waiting.values()) {
       const network = this.rows.Network.get(String(raw['network']));
-      if (network !== undefined && this.rows.Host.get(String(raw['host']))?.name === this.ownHost) yield network;
+      const isOwn = this.byPort.has(this.rows.Host.get(String(raw['host']))?.name ?? '');
+      if (network !== undefined && (isOwn || containers.has(String(raw['container_name'])))) yield network;
     }
   }
 
@@ -183,6 +208,8 @@ export class DirectoryTables implements DirectoryView, RowResolver {
 
   private index(table: StoredTable, row: StoredRows[StoredTable], previous: StoredRows[StoredTable] | undefined): void {
     if (table === 'Host') this.hostsByName.set((row as HostRow).name, row as HostRow);
+    else if (table === 'Tunnel') this.tunnelsByHost.set((row as TunnelRow).host, row as TunnelRow);
+    else if (table === 'Switch') this.indexSwitch(row as SwitchRow);
     else if (table === 'Tenant') this.tenantsByName.set((row as TenantRow).name, row as TenantRow);
     else if (table === 'NetworkReplica') this.replicas.set(row as NetworkReplicaRow);
     else if (table === 'Pool') this.poolIndex.setPool(row as PoolRow);
@@ -200,7 +227,9 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     if (table === 'Host') {
       this.hostsByName.delete((row as HostRow).name);
       this.hostLists.delete((row as HostRow).name);
-    } else if (table === 'Tenant') this.tenantsByName.delete((row as TenantRow).name);
+    } else if (table === 'Tunnel') this.tunnelsByHost.delete((row as TunnelRow).host);
+    else if (table === 'Switch') this.unindexSwitch(row as SwitchRow);
+    else if (table === 'Tenant') this.tenantsByName.delete((row as TenantRow).name);
     else if (table === 'NetworkReplica') this.replicas.delete(row as NetworkReplicaRow);
     else if (table === 'Pool') this.poolIndex.deletePool(row as PoolRow);
     else if (table === 'Address') this.poolIndex.deleteAddress(row as AddressRow);
@@ -211,10 +240,28 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     }
   }
 
+  private indexSwitch(row: SwitchRow): void {
+    this.switchesByHost.set(row.host, row);
+    const isBackup = row.backups.includes(this.ownHost);
+    if (!isBackup) this.forgetPorts(row.host);
+    else if (!this.byPort.has(row.host)) {
+      this.byPort.set(row.host, new Map([...this.endpointsOfOther(row.host)].map((each) => [each.portNo, each])));
+    }
+  }
+
+  private unindexSwitch(row: SwitchRow): void {
+    this.switchesByHost.delete(row.host);
+    this.forgetPorts(row.host);
+  }
+
+  private forgetPorts(host: string): void {
+    if (host !== this.ownHost) this.byPort.delete(host);
+  }
+
   private indexEndpoint(endpoint: EndpointRecord): void {
     this.endpointsById.set(endpoint);
     this.endpointsByLocator.set(endpoint);
-    if (endpoint.host === this.ownHost) this.ownByPort.set(endpoint.portNo, endpoint);
+    this.byPort.get(endpoint.host)?.set(endpoint.portNo, endpoint);
     if (endpoint.publishedPorts.length > 0) this.publishing.add(endpoint);
     const address = this.rows.Address.get(endpoint.addressUuid);
     if (address !== undefined) this.poolIndex.setEndpoint(endpoint, address);
@@ -223,7 +270,7 @@ export class DirectoryTables implements DirectoryView, RowResolver {
   private unindexEndpoint(endpoint: EndpointRecord): void {
     this.endpointsById.delete(endpoint.compactId);
     this.endpointsByLocator.delete(endpoint.locator);
-    if (endpoint.host === this.ownHost) this.ownByPort.delete(endpoint.portNo);
+    this.byPort.get(endpoint.host)?.delete(endpoint.portNo);
     this.publishing.delete(endpoint);
     this.poolIndex.deleteEndpoint(endpoint, this.rows.Address.get(endpoint.addressUuid));
   }
@@ -272,8 +319,42 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     return this.hostsByName.values();
   }
 
+  tunnel(host: string): TunnelRow | undefined {
+    return this.tunnelsByHost.get(host);
+  }
+  tunnels(): Iterable<TunnelRow> {
+    return this.tunnelsByHost.values();
+  }
+
+  switchOf(host: string): SwitchRow | undefined {
+    return this.switchesByHost.get(host);
+  }
+  switches(): Iterable<SwitchRow> {
+    return this.switchesByHost.values();
+  }
+
+  group(name: string): GroupRow | undefined {
+    for (const group of this.rows.Group.values()) if (group.name === name) return group;
+    return undefined;
+  }
+  groups(): Iterable<GroupRow> {
+    return this.rows.Group.values();
+  }
+  pairs(): Iterable<PairRow> {
+    return this.rows.Pair.values();
+  }
+  policies(): readonly PolicyRow[] {
+    return [...this.rows.Policy.values()].sort((a, b) => a.position - b.position);
+  }
+  firewallRules(): Iterable<FirewallRuleRow> {
+    return this.rows.FirewallRule.values();
+  }
+
   joinTokens(): Iterable<JoinTokenRow> {
     return this.rows.JoinToken.values();
+  }
+  joinRequests(): Iterable<JoinRequestRow> {
+    return this.rows.JoinRequest.values();
   }
 
   tenant(name: string): TenantRow | undefined {
@@ -358,12 +439,13 @@ export class DirectoryTables implements DirectoryView, RowResolver {
     return this.endpointsByLocator.get(locator);
   }
   endpointByPort(host: string, portNo: number): EndpointRow | undefined {
-    if (host === this.ownHost) return this.ownByPort.get(portNo);
+    const known = this.byPort.get(host);
+    if (known !== undefined) return known.get(portNo);
     for (const endpoint of this.endpointsOn(host)) if (endpoint.portNo === portNo) return endpoint;
     return undefined;
   }
   endpointsOn(host: string): Iterable<EndpointRow> {
-    return host === this.ownHost ? this.ownByPort.values() : this.endpointsOfOther(host);
+    return this.byPort.get(host)?.values() ?? this.endpointsOfOther(host);
   }
 
   private *endpointsOfOther(host: string): Iterable<EndpointRow> {

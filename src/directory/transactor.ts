@@ -58,13 +58,51 @@ class DeadlinePassed extends Error {}
 /** The error is that of a lost race. `unknown` was not carried out, as far as can be seen: try again. */
 type Outcome = 'done' | 'unknown' | OvsdbError;
 
+/** What became of transactions so far; monotonic, but for those that are under way. */
+export interface TransactionCounts {
+  committed: number;
+  failed: number;
+  /** Lost races and unknown outcomes, after each of which it was tried again. */
+  repeated: number;
+  /** All of them together. */
+  tookMs: number;
+  underWay: number;
+}
+
 export class Transactor {
   private readonly losers = new KeyedQueue(MAX_LOSERS);
+  readonly counts: TransactionCounts = { committed: 0, failed: 0, repeated: 0, tookMs: 0, underWay: 0 };
 
   constructor(private readonly parts: TransactorParts) {}
 
   /** See DirectoryStore.transact. */
-  async transact<T>(plan: Plan<T>): Promise<T> {
+  transact<T>(plan: Plan<T>): Promise<T> {
+    return this.counted(this.transactNow(plan));
+  }
+
+  /** See DirectoryStore.commit. */
+  commit(ops: Ops): Promise<void> {
+    return this.counted(this.commitNow(ops));
+  }
+
+  private async counted<T>(transaction: Promise<T>): Promise<T> {
+    const { counts, parts } = this;
+    const start = parts.clock.now();
+    counts.underWay += 1;
+    try {
+      const result = await transaction;
+      counts.committed += 1;
+      return result;
+    } catch (error) {
+      counts.failed += 1;
+      throw error;
+    } finally {
+      counts.underWay -= 1;
+      counts.tookMs += parts.clock.now() - start;
+    }
+  }
+
+  private async transactNow<T>(plan: Plan<T>): Promise<T> {
     const deadline = this.parts.clock.now() + TRANSACTION_TIMEOUT_MS;
     for (let attempt = 0; ;) {
       await this.synced(deadline);
@@ -73,6 +111,7 @@ export class Transactor {
       // Those that lost to one another would lose again if they went on side by side.
       const { outcome, result } = await (number === 0 ? once() : this.losers.run('losers', once));
       if (outcome === 'done') return result;
+      this.counts.repeated += 1;
       if (outcome === 'unknown') continue;
       attempt += 1;
       if (attempt === MAX_ATTEMPTS) throw asConflict(outcome);
@@ -88,8 +127,7 @@ export class Transactor {
     return { outcome: await this.tryOnce(this.withUuids(ops), deadline), result };
   }
 
-  /** See DirectoryStore.commit. */
-  async commit(ops: Ops): Promise<void> {
+  private async commitNow(ops: Ops): Promise<void> {
     const deadline = this.parts.clock.now() + TRANSACTION_TIMEOUT_MS;
     const fixed = this.withUuids(ops);
     for (let isRepeated = false; ; isRepeated = true) {

@@ -7,15 +7,22 @@ import type {
   DirectoryRows,
   EndpointId,
   EndpointRow,
+  FirewallRuleRow,
+  GroupRow,
   HostRow,
+  JoinRequestRow,
   JoinTokenRow,
   NetworkId,
   NetworkReplicaRow,
   NetworkRow,
+  PairRow,
+  PolicyRow,
   PoolId,
   PoolRow,
   PublishedPortRow,
+  SwitchRow,
   TenantRow,
+  TunnelRow,
 } from './rows';
 
 export interface DirectoryView {
@@ -29,7 +36,14 @@ export interface DirectoryView {
 
   host(name: string): HostRow | undefined;
   hosts(): Iterable<HostRow>;
+  /** How a host's tunnel is reached; undefined where it has told nothing (yet). */
+  tunnel(host: string): TunnelRow | undefined;
+  tunnels(): Iterable<TunnelRow>;
+  /** Who is in charge of a host's datapath; undefined where its agent is of a version without backups, or alone. */
+  switchOf(host: string): SwitchRow | undefined;
+  switches(): Iterable<SwitchRow>;
   joinTokens(): Iterable<JoinTokenRow>;
+  joinRequests(): Iterable<JoinRequestRow>;
 
   tenant(name: string): TenantRow | undefined;
   tenants(): Iterable<TenantRow>;
@@ -68,6 +82,13 @@ export interface DirectoryView {
   endpointByPort(host: string, portNo: number): EndpointRow | undefined;
   /** The endpoints of one host; those of another host than this are looked for among all. */
   endpointsOn(host: string): Iterable<EndpointRow>;
+
+  group(name: string): GroupRow | undefined;
+  groups(): Iterable<GroupRow>;
+  pairs(): Iterable<PairRow>;
+  /** In the order in which they are asked. */
+  policies(): readonly PolicyRow[];
+  firewallRules(): Iterable<FirewallRuleRow>;
 
   /** Every published port, with the endpoint it leads to. */
   publishedPorts(): Iterable<{ readonly port: PublishedPortRow; readonly endpoint: EndpointRow }>;

@@ -26,13 +26,21 @@ export type EngineNetwork = z.infer<typeof networkShape>;
 export const containerShape = z.object({
   Id: z.string(),
   Name: z.string(),
+  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }).nullish(),
   NetworkSettings: z.object({
     Networks: z
       .record(
         z.string(),
-        z.object({ NetworkID: z.string(), EndpointID: z.string(), Aliases: z.array(z.string()).nullish() }),
+        z.object({
+          NetworkID: z.string(),
+          EndpointID: z.string(),
+          Aliases: z.array(z.string()).nullish(),
+          IPAddress: z.string().nullish(),
+          MacAddress: z.string().nullish(),
+        }),
       )
       .nullish(),
+    SandboxKey: z.string().nullish(),
   }),
 });
 export type EngineContainer = z.infer<typeof containerShape>;
@@ -70,20 +78,66 @@ export function endpointsOfNetwork({ Id, Containers }: EngineNetwork): DockerEnd
     networkId: Id,
     ...(key.startsWith('ep-') ? {} : { containerId: key, containerName: Name }),
     aliases: [],
+    labels: NO_LABELS,
   }));
 }
 
+const NO_LABELS: ReadonlyMap<string, string> = new Map();
+/** What compose and swarm write for themselves, another value for each container. */
+const DOCKERS_OWN = /^com\.docker\./;
+const SWARM_SERVICE = 'com.docker.swarm.service.name';
+const COMPOSE_PROJECT = 'com.docker.compose.project';
+const COMPOSE_SERVICE = 'com.docker.compose.service';
+/** Labels go to every host that follows the container, and Docker takes any number of any length. */
+export const MAX_LABELS = 128;
+export const MAX_LABEL_LENGTH = 512;
+
+/** In compose's own words, as `docker stack deploy` names services, too. */
+function serviceOf(labels: Readonly<Record<string, string>>): string | undefined {
+  const [project, service] = [labels[COMPOSE_PROJECT], labels[COMPOSE_SERVICE]];
+  return labels[SWARM_SERVICE] ?? (project && service ? `${project}_${service}` : undefined);
+}
+
+export interface KeptLabels {
+  readonly labels: ReadonlyMap<string, string>;
+  readonly service: string | undefined;
+  /** How many labels are too long, or too many: as if they were not there. A cut one would be another one. */
+  readonly leftOut: number;
+}
+
+export function labelsOf({ Config }: EngineContainer): KeptLabels {
+  const all = Config?.Labels ?? {};
+  const own = Object.entries(all).filter(([key]) => !DOCKERS_OWN.test(key));
+  const short = own.filter(([key, value]) => Math.max(key.length, value.length) <= MAX_LABEL_LENGTH);
+  const labels = new Map(short.slice(0, MAX_LABELS));
+  const name = serviceOf(all);
+  const service = name !== undefined && name.length <= MAX_LABEL_LENGTH ? name : undefined;
+  return { labels, service, leftOut: own.length - labels.size + (service === name ? 0 : 1) };
+}
+
 /** A container that does not run has its networks, but no endpoint ids. */
-export function endpointsOfContainer({ Id, Name, NetworkSettings }: EngineContainer): DockerEndpoint[] {
+export function endpointsOfContainer(container: EngineContainer): DockerEndpoint[] {
+  const { Id, Name, NetworkSettings } = container;
+  const { labels, service } = labelsOf(container);
   return Object.values(NetworkSettings.Networks ?? {})
     .filter(({ EndpointID }) => EndpointID !== '')
-    .map(({ NetworkID, EndpointID, Aliases }) => ({
+    .map(({ NetworkID, EndpointID, Aliases, IPAddress, MacAddress }) => ({
       endpointId: EndpointID,
       networkId: NetworkID,
       containerId: Id,
       containerName: Name.replace(/^\//, ''),
       aliases: Aliases ?? [],
+      ...(service !== undefined && { service }),
+      labels,
+      ...interfaceOf(IPAddress, MacAddress, NetworkSettings.SandboxKey),
     }));
+}
+
+type Text = string | null | undefined;
+
+/** Empty text is none. */
+function interfaceOf(address: Text, mac: Text, sandbox: Text): Pick<DockerEndpoint, 'interface'> {
+  return address && mac && sandbox ? { interface: { address, mac, sandbox } } : {};
 }
 
 /** The interface of a network of Docker's bridge driver. */

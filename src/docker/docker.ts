@@ -22,6 +22,21 @@ export interface DockerEndpoint {
   readonly containerName?: string;
   /** Names that Docker's DNS has for it on this network besides the container's. */
   readonly aliases: readonly string[];
+  /** The swarm service that it is a task of, or "project_service" of compose. */
+  readonly service?: string;
+  /** The container's labels, but for Docker's own. */
+  readonly labels: ReadonlyMap<string, string>;
+  /** What its container has, where that runs. */
+  readonly interface?: DockerInterface;
+}
+
+export interface DockerInterface {
+  /** "10.1.0.2" */
+  readonly address: string;
+  /** "02:42:0a:01:00:02" */
+  readonly mac: string;
+  /** As Join said it. */
+  readonly sandbox: string;
 }
 
 /** A network to be made, with addresses by our IPAM. Prefixes as text: "10.1.0.0/24". */
@@ -74,6 +89,8 @@ export interface DockerHandlers {
  * there is nothing, so that whoever compares may delete by it.
  */
 export interface Docker {
+  /** "20.10.24". */
+  readVersion(): Promise<string>;
   /** Networks of our drivers. */
   listNetworks(): Promise<DockerNetwork[]>;
   /** Subnets ("10.1.0.0/24") of all networks, of whatever driver, that have our IPAM. */

@@ -1,15 +1,19 @@
-// The Docker engine by its API on a unix socket, through dockerode. The only user of dockerode in the product.
+// The Docker engine by its API on a unix socket, through dockerode: networks and events. What it does with
+// containers is engine-containers.ts; nothing else in the product uses dockerode.
 
 import Dockerode from 'dockerode';
 import type { Clock } from '../base/clock';
-import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
+import { ProblemLog } from '../base/problem-log';
 import {
   bridgeInterface,
   containerShape,
   endpointsOfContainer,
   endpointsOfNetwork,
+  labelsOf,
   listedOf,
+  MAX_LABEL_LENGTH,
+  MAX_LABELS,
   networkOf,
   networkShape,
   subnetsOf,
@@ -24,6 +28,7 @@ import type {
   ListedNetwork,
   NetworkSpec,
 } from './docker';
+import { bounded, orGone, orRefused } from './engine-calls';
 import { EngineEvents } from './engine-events';
 import { parseInfo, parseNode, type Swarm, type SwarmNetworkSpec, type SwarmNode, type SwarmState } from './swarm';
 
@@ -51,11 +56,17 @@ export class Engine implements Docker, Swarm {
   private readonly api: Dockerode;
   /** Without a time limit, which would end a stream that has nothing to say. */
   private readonly streams: Dockerode;
+  private readonly problems: ProblemLog;
 
   constructor(private readonly options: EngineOptions) {
-    const { socketPath } = options;
+    const { socketPath, clock, logger } = options;
+    this.problems = new ProblemLog(clock, logger);
     this.api = new Dockerode({ socketPath, timeout: TIMEOUT_MS });
     this.streams = new Dockerode({ socketPath });
+  }
+
+  readVersion(): Promise<string> {
+    return this.bounded(async () => (await this.api.version()).Version);
   }
 
   async listNetworks(): Promise<DockerNetwork[]> {
@@ -177,51 +188,18 @@ export class Engine implements Docker, Swarm {
 
   private async containerEndpoints(id: string, signal: AbortSignal): Promise<DockerEndpoint[]> {
     const answer = await orGone<unknown>(this.api.getContainer(id).inspect({ abortSignal: signal }));
-    return answer === undefined ? [] : endpointsOfContainer(containerShape.parse(answer));
-  }
-
-  private async bounded<T>(call: (signal: AbortSignal) => Promise<T>, limitMs = TIMEOUT_MS): Promise<T> {
-    const abort = new AbortController();
-    let cancel = (): void => undefined;
-    // Not every call of dockerode can be aborted: what cannot is no longer waited for, and ends by its own time limit.
-    const late = new Promise<never>((_, reject) => {
-      cancel = this.options.clock.after(limitMs, () => {
-        abort.abort();
-        reject(new Error('late'));
-      });
-    });
-    try {
-      return await Promise.race([call(abort.signal), late]);
-    } catch (error) {
-      if (error instanceof DaoliError) throw error;
-      const why = abort.signal.aborted ? `did not answer within ${limitMs / 1000} s` : messageOf(error);
-      throw new DaoliError('unavailable', `the Docker engine: ${why}`, this.options.socketPath, { cause: error });
-    } finally {
-      cancel();
-      // Ends the calls beside the one that failed.
-      abort.abort();
+    if (answer === undefined) return [];
+    const container = containerShape.parse(answer);
+    const { leftOut } = labelsOf(container);
+    if (leftOut > 0) {
+      const limits = `${MAX_LABELS} labels of ${MAX_LABEL_LENGTH} characters`;
+      this.problems.report(`a container has labels beyond ${limits}: no rule knows them`, { container: id, leftOut });
     }
+    return endpointsOfContainer(container);
   }
-}
 
-/** Undefined where it went away between being listed and being asked for. */
-async function orGone<T>(answer: Promise<T>): Promise<T | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof Error && 'statusCode' in error && error.statusCode === 404) return undefined;
-    throw error;
-  }
-}
-
-/** What the engine answers with an error is its decision, and not that it is away. */
-async function orRefused<T>(answer: Promise<T>): Promise<T> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (!(error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number')) throw error;
-    const reason: unknown = 'json' in error ? (error.json as { message?: unknown } | undefined)?.message : undefined;
-    throw new DaoliError('conflict', `Docker refuses it: ${typeof reason === 'string' ? reason : error.message}`);
+  private bounded<T>(call: (signal: AbortSignal) => Promise<T>, limitMs = TIMEOUT_MS): Promise<T> {
+    return bounded(this.options, limitMs, call);
   }
 }
 

@@ -29,6 +29,11 @@ export class CallQueue {
     }
   }
 
+  /** Calls that run or wait. */
+  get size(): number {
+    return this.queue.size;
+  }
+
   /** Whether Docker called for `key` within the last `ms`, at most REMEMBERED_MS. */
   wasCalled(key: string, ms: number): boolean {
     const last = this.lastCalls.get(key);

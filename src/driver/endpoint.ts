@@ -2,7 +2,16 @@
 // takes them away, DeleteEndpoint forgets it. Rows come first and effects after them; in the other direction effects go
 // first: so whatever is cut short, the rows say what is left to do, and the same call, or the reconciler, finishes it.
 
-import { formatCidr, formatIpv4, formatMac, type Cidr, type Ipv4, type Mac } from '../base/addresses';
+import {
+  formatCidr,
+  formatIpv4,
+  formatMac,
+  parseIpv4,
+  parseMac,
+  type Cidr,
+  type Ipv4,
+  type Mac,
+} from '../base/addresses';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { dnsAddressOf } from '../directory/allocation';
@@ -14,7 +23,7 @@ import {
   removeAddress,
   updateEndpoint,
 } from '../directory/endpoint-operations';
-import type { EndpointId, EndpointRow, NetworkRow } from '../directory/rows';
+import type { EndpointId, EndpointRow, NetworkId, NetworkRow } from '../directory/rows';
 import type { Ops, PlanContext, Planned } from '../directory/store';
 import type { DirectoryView } from '../directory/view';
 import { type CallQueue, settleAll } from './call-queue';
@@ -52,6 +61,16 @@ export interface JoinReply {
   readonly DisableGatewayService: boolean;
 }
 
+/** What Docker has of an endpoint that the directory has lost. */
+export interface AdoptedEndpoint {
+  readonly endpointId: EndpointId;
+  readonly networkId: NetworkId;
+  /** "10.1.0.2" */
+  readonly address: string;
+  readonly mac: string;
+  readonly sandbox: string;
+}
+
 export interface EndpointParts {
   readonly driver: DriverParts;
   readonly calls: CallQueue;
@@ -84,6 +103,24 @@ export class Endpoints {
       if (isNew) this.parts.wiring.prepareNext(request.endpointId);
       return mac;
     });
+  }
+
+  /**
+   * Writes an endpoint down whose container runs and whose rows are lost, and connects it again, under another locator. In its
+   * turn. Throws `conflict` where its address is somebody else's by now.
+   */
+  async adopt({ endpointId, networkId, address, mac, sandbox }: AdoptedEndpoint, deadline: Deadline): Promise<void> {
+    const { store } = this.parts.driver;
+    const wanted = { endpointId, networkId, mac: parseMac(mac), wantedMac: undefined };
+    await deadline.wait(
+      DIRECTORY,
+      store.transact((context) => this.planCreate(context, wanted, parseIpv4(address))),
+    );
+    await deadline.wait(DIRECTORY, this.writeSandbox(endpointId, sandbox));
+    // Its OVS port has the number that it had before.
+    await this.parts.wiring.disconnect(endpointId, deadline);
+    const endpoint = store.view.endpoint(endpointId);
+    if (endpoint !== undefined) await this.parts.wiring.attach(endpoint, deadline);
   }
 
   /** Join. The veth pair, the OVS port and the flows are there when it resolves. Idempotent for the same sandbox. */
@@ -157,7 +194,11 @@ export class Endpoints {
     });
   }
 
-  private planCreate(context: PlanContext, request: CreateEndpointRequest, address: Ipv4): Planned<Created> {
+  private planCreate(
+    context: PlanContext,
+    request: Pick<CreateEndpointRequest, 'endpointId' | 'networkId' | 'mac' | 'wantedMac'>,
+    address: Ipv4,
+  ): Planned<Created> {
     const { view } = context;
     const { endpointId: id, networkId } = request;
     const network = requireNetwork(view, request.networkId);

@@ -4,6 +4,7 @@
 
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
+import { OneAtATime } from '../base/one-at-a-time';
 import { updateEndpoint } from '../directory/endpoint-operations';
 import { renameNetwork } from '../directory/operations';
 import type { EndpointId, NetworkId } from '../directory/rows';
@@ -37,7 +38,7 @@ export class NameFollower implements DockerHandlers {
   private readonly containers = new Set<string>();
   private listEverything = false;
   private listBridges = false;
-  private running: Promise<void> | undefined;
+  private readonly work = new OneAtATime(() => this.drainOrReport());
 
   constructor(private readonly parts: NameFollowerParts) {}
 
@@ -50,13 +51,13 @@ export class NameFollower implements DockerHandlers {
   async stop(): Promise<void> {
     this.watch?.stop();
     this.watch = undefined;
-    await this.running;
+    await this.work.idle();
   }
 
   onConnected(): void {
     this.listEverything = true;
     this.listBridges = true;
-    this.run();
+    this.work.ask();
     this.parts.onDockerBack();
   }
 
@@ -74,24 +75,22 @@ export class NameFollower implements DockerHandlers {
     if (event.action !== 'create' && event.action !== 'destroy') return;
     if (event.driver === 'bridge') this.listBridges = true;
     else if (event.action === 'create') this.listEverything = true;
-    this.run();
+    this.work.ask();
   }
 
   private lookUp(containerId: string): void {
     if (this.containers.size < MAX_WAITING) this.containers.add(containerId);
     else this.listEverything = true;
-    this.run();
+    this.work.ask();
   }
 
-  private run(): void {
-    this.running ??= this.drain()
-      .catch((error: unknown) => {
-        // The next connection of the event stream lists everything again.
-        this.parts.logger.warn('names of containers could not be learned', { error: messageOf(error) });
-      })
-      .finally(() => {
-        this.running = undefined;
-      });
+  private async drainOrReport(): Promise<void> {
+    try {
+      await this.drain();
+    } catch (error) {
+      // The next connection of the event stream lists everything again.
+      this.parts.logger.warn('names of containers could not be learned', { error: messageOf(error) });
+    }
   }
 
   private async drain(): Promise<void> {
@@ -122,11 +121,17 @@ export class NameFollower implements DockerHandlers {
   }
 
   private async nameEndpoints(endpoints: readonly DockerEndpoint[]): Promise<void> {
-    for (const { endpointId, containerId, containerName, aliases } of endpoints) {
+    for (const { endpointId, containerId, containerName, aliases, service, labels } of endpoints) {
       if (containerId === undefined) continue;
       await this.write((context) => {
         if (context.view.endpoint(endpointId as EndpointId) === undefined) return [];
-        return updateEndpoint(context, endpointId as EndpointId, { containerId, containerName, aliases });
+        return updateEndpoint(context, endpointId as EndpointId, {
+          containerId,
+          containerName,
+          aliases,
+          service,
+          labels,
+        });
       });
     }
   }

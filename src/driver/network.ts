@@ -66,7 +66,7 @@ export class Networks {
         if (wanted.ipam === 'docker') await this.keepAddresses(request, deadline);
         await this.tellController(request.networkId);
       } catch (error) {
-        if (isNew) await deadline.wait(DIRECTORY, this.deleteRows(request.networkId)).catch(() => undefined);
+        if (isNew) await deadline.wait(DIRECTORY, this.deleteRows(request.networkId, 'undone')).catch(() => undefined);
         throw error;
       }
       if (isNew) this.refreshTenant(request.networkId);
@@ -128,11 +128,12 @@ export class Networks {
     );
   }
 
-  private deleteRows(networkId: NetworkId, why: 'removed' | 'lost' = 'removed'): Promise<void> {
-    return this.parts.driver.store.transact((context) => ({
-      ops: why === 'lost' ? loseNetwork(context, networkId) : deleteNetwork(context, networkId),
-      result: undefined,
-    }));
+  private deleteRows(networkId: NetworkId, why: 'removed' | 'lost' | 'undone'): Promise<void> {
+    return this.parts.driver.store.transact((context) => {
+      const pools = why === 'undone' ? 'kept' : 'removed';
+      const ops = why === 'lost' ? loseNetwork(context, networkId) : deleteNetwork(context, networkId, pools);
+      return { ops, result: undefined };
+    });
   }
 
   /** The result is whether the network is new. */

@@ -4,12 +4,12 @@
 
 import { formatIpv4, type Ipv4, tryParseIpv4 } from '../base/addresses';
 import { DaoliError } from '../base/errors';
-import { describeEndpoint } from '../directory/descriptions';
 import { publishPorts, type NewPublishedPort } from '../directory/endpoint-operations';
 import type { EndpointId, EndpointRow, PublishedPortRow } from '../directory/rows';
 import type { PublishedPort, ReservedPort } from '../host/host';
 import { settleAll } from './call-queue';
 import type { Deadline } from './deadline';
+import { describePortHolder } from './port-holders';
 import { keepPublished, type PortWish, type PublishedAt } from './port-map';
 import type { DriverParts } from './ports';
 
@@ -164,15 +164,12 @@ export class Publishing {
   }
 
   /** The host knows endpoints by id; whoever reads the error knows containers by name. */
-  private explain(error: unknown, wish: PortWish): Error {
-    const { view, host } = this.parts.store;
-    if (error instanceof DaoliError && error.code === 'conflict') {
-      for (const { port, endpoint } of view.publishedPorts()) {
-        if (port.host !== host || port.protocol !== wish.protocol || port.hostPort !== wish.firstPort) continue;
-        const text = `${port.hostPort}/${port.protocol}`;
-        const message = `host port ${text} is published by ${describeEndpoint(view, endpoint)} already: choose another`;
-        return new DaoliError('conflict', message, text, { cause: error });
-      }
+  private explain(error: unknown, { protocol, firstPort }: PortWish): Error {
+    const holder = describePortHolder(this.parts, { protocol, hostPort: firstPort });
+    if (error instanceof DaoliError && error.code === 'conflict' && holder !== undefined) {
+      const text = `${firstPort}/${protocol}`;
+      const message = `host port ${text} ${holder} already: choose another`;
+      return new DaoliError('conflict', message, text, { cause: error });
     }
     return error instanceof Error ? error : new Error(String(error));
   }

@@ -39,6 +39,8 @@ export class ReconcileActions {
         return this.whileJoined(action.endpointId, (endpoint, deadline) => wiring.attach(endpoint, deadline));
       case 'restore-ports':
         return this.whileJoined(action.endpointId, (endpoint, deadline) => publishing.restore(endpoint, deadline));
+      case 'adopt-endpoint':
+        return this.adoptEndpoint(action);
       case 'disconnect':
         return this.disconnect(action.endpointId);
       case 'remove-port':
@@ -76,6 +78,16 @@ export class ReconcileActions {
     const { view, host } = this.parts.store;
     const endpoint = view.endpoint(endpointId as EndpointId);
     return endpoint?.sandbox !== undefined && endpoint.host === host ? endpoint : undefined;
+  }
+
+  private adoptEndpoint(adoption: Extract<Action, { kind: 'adopt-endpoint' }>): Promise<boolean> {
+    const { endpointId: id, networkId, interface: given } = adoption;
+    return this.driver.calls.runOnOwn(id, async (deadline) => {
+      if (this.parts.store.view.endpoint(id) !== undefined || this.driver.calls.wasCalled(id, this.settleMs))
+        return false;
+      await this.driver.endpoints.adopt({ endpointId: id, networkId, ...given }, deadline);
+      return true;
+    });
   }
 
   /** Not between CreateEndpoint and Join, when the port is being made already. */

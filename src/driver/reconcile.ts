@@ -11,6 +11,7 @@ import type { Ipv4 } from '../base/addresses';
 import { formatCidr } from '../base/addresses';
 import type { AddressRow, EndpointId, EndpointRow, NetworkId, NetworkRow, PoolId, PoolRow } from '../directory/rows';
 import type { DirectoryView } from '../directory/view';
+import type { DockerEndpoint, DockerInterface } from '../docker/docker';
 import type { SwitchPort } from '../switch/ports';
 import { LINK_NAME, linkNamesOf } from './link-names';
 import { ENDPOINT_KEY } from './ports';
@@ -19,7 +20,7 @@ import { ENDPOINT_KEY } from './ports';
 export interface DockerState {
   /** Of all its networks: the configurations of a swarm's are of no driver. */
   readonly networkIds: ReadonlySet<string>;
-  readonly endpoints: readonly { readonly endpointId: string; readonly networkId: string }[];
+  readonly endpoints: readonly Pick<DockerEndpoint, 'endpointId' | 'networkId' | 'interface'>[];
   /** Subnets of networks of any driver that have our IPAM. */
   readonly ownSubnets: ReadonlySet<string>;
 }
@@ -55,6 +56,13 @@ export type Repair =
   /** OVS port and flows of a joined endpoint. */
   | { readonly kind: 'attach'; readonly endpointId: EndpointId }
   | { readonly kind: 'restore-ports'; readonly endpointId: EndpointId }
+  /** One of a running container, which the directory has lost: it was made after the backup that it comes from. */
+  | {
+      readonly kind: 'adopt-endpoint';
+      readonly endpointId: EndpointId;
+      readonly networkId: NetworkId;
+      readonly interface: DockerInterface;
+    }
   | Disconnect;
 
 /** What nobody wants any more. */
@@ -79,6 +87,8 @@ export interface Complaint {
 export type Suspects = ReadonlyMap<string, number>;
 
 export interface RemovalPlan {
+  /** What Docker has and the directory has lost. */
+  readonly adoptions: readonly Repair[];
   /** In the order in which they are to be done. */
   readonly removals: readonly Removal[];
   readonly complaints: readonly Complaint[];
@@ -126,6 +136,7 @@ export function planRemovals(
   };
   const [due, later] = [unwanted.filter((it) => dueIn(it) <= 0), unwanted.filter((it) => dueIn(it) > 0)];
   return {
+    adoptions: findAdoptions(seen, docker),
     removals: due.map(({ removal }) => removal),
     complaints: findComplaints(seen, docker),
     suspects: since,
@@ -291,6 +302,17 @@ function unwantedPools({ view, host }: Observation, docker: DockerState): Unwant
       (pool) => pool.networkId === undefined && isHeldOnlyBy(pool, host) && !ownSubnets.has(formatCidr(pool.cidr)),
     )
     .map(({ uuid, id }) => ({ key: `pool ${uuid}`, removal: { kind: 'release-pool', poolId: id } }));
+}
+
+/** Only with both ends of its veth pair where they belong: what Docker says may be a moment old. */
+function findAdoptions({ view, links }: Observation, docker: DockerState): Repair[] {
+  return docker.endpoints.flatMap(({ endpointId, networkId: dockerId, interface: given }): Repair[] => {
+    const network = view.networkOfDocker(dockerId);
+    const id = endpointId as EndpointId;
+    if (network === undefined || given === undefined || view.endpoint(id) !== undefined) return [];
+    if (!isInContainer(links, endpointId)) return [];
+    return [{ kind: 'adopt-endpoint', endpointId: id, networkId: network.id, interface: given }];
+  });
 }
 
 function findComplaints(seen: Observation, docker: DockerState): Complaint[] {

@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import type { NetworkDriver } from './network-driver';
+import { endpointsOf } from './port-holders';
 import type { DockerInventory, DriverParts } from './ports';
 import {
   type Action,
@@ -168,7 +169,7 @@ export class Reconciler {
     this.suspects = plan.suspects;
     this.dueInMs = plan.dueInMs;
     this.complain(plan.complaints);
-    return plan.removals;
+    return [...plan.adoptions, ...plan.removals];
   }
 
   /** Returns how many actions were done; those that failed are added to `problems`. */
@@ -197,7 +198,7 @@ export class Reconciler {
       ports,
       flows: parts.flows,
       isPublished: (endpoint) => driver.publishing.isOpen(endpoint),
-      reservedFor: new Set(parts.ports.list().map(({ endpointId }) => endpointId)),
+      reservedFor: endpointsOf(parts.ports.list()),
     };
   }
 
@@ -272,5 +273,6 @@ function countsOf(actions: readonly Action[]): Record<string, number> {
 
 /** "attach 1f2e…". */
 function formatAction({ kind, ...subject }: Action): string {
-  return `${kind} ${Object.values(subject).join(' ')}`;
+  const words = Object.values(subject).filter((value) => typeof value !== 'object');
+  return `${kind} ${words.join(' ')}`;
 }

@@ -8,6 +8,7 @@ import { Backoff } from '../base/backoff';
 import type { Clock } from '../base/clock';
 import { DaoliError, messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
+import { OneAtATime } from '../base/one-at-a-time';
 import { deleteNetwork, insertReplica, tellProblem } from '../directory/operations';
 import { NETWORK_OPTION, type DirectoryChange, type NetworkId, type NetworkRow } from '../directory/rows';
 import type { DirectoryStore, Ops, PlanContext } from '../directory/store';
@@ -113,8 +114,7 @@ export class Replicator {
   /** Networks that Docker did not give back the last time: it is about to, where their last endpoint has just gone. */
   private held = new Set<NetworkId>();
   private isStarted = false;
-  private isDue = false;
-  private running: Promise<void> | undefined;
+  private readonly passes = new OneAtATime(() => this.pass());
   private stopFollowing: () => void = () => undefined;
   private cancelRetry: () => void = () => undefined;
 
@@ -137,13 +137,12 @@ export class Replicator {
     this.isStarted = false;
     this.stopFollowing();
     this.cancelRetry();
-    await this.running;
+    await this.passes.idle();
   }
 
   /** What was not done is looked at again, as after Docker came back. */
   trigger(): void {
-    this.isDue = true;
-    if (this.isStarted) this.running ??= this.drain().finally(() => (this.running = undefined));
+    if (this.isStarted) this.passes.ask();
   }
 
   /** What is wrong with networks that this host should have, by network id. */
@@ -157,13 +156,11 @@ export class Replicator {
     return change.table === 'Endpoint' && change.kind === 'delete' && change.previous.host === this.parts.store.host;
   }
 
-  private async drain(): Promise<void> {
-    while (this.isDue && this.isStarted) {
-      this.isDue = false;
-      this.cancelRetry();
-      if (await this.runOnce()) this.backoff.succeeded();
-      else if (!this.isDue) this.cancelRetry = this.parts.clock.after(this.backoff.nextMs(), () => this.trigger());
-    }
+  private async pass(): Promise<void> {
+    if (!this.isStarted) return;
+    this.cancelRetry();
+    if (await this.runOnce()) this.backoff.succeeded();
+    else this.cancelRetry = this.parts.clock.after(this.backoff.nextMs(), () => this.trigger());
   }
 
   /** True where nothing is left to be tried again. */

@@ -1,17 +1,20 @@
 // The plugin's HTTP server on its unix sockets: the one that Docker gives a managed plugin, and the host's, by which
 // the bare driver name is found. Opens before anything else is ready; keeps its sockets open; drains when it stops.
 
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { Clock } from '../base/clock';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { CALL_LIMIT_MS } from './call-queue';
+import { createPluginHttpServer, type EarlyServer } from './early-server';
 import { PluginApp, type PluginCall, type PluginHandlers } from './plugin-app';
 import { UnixSocket } from './unix-socket';
 
 export interface PluginServerOptions {
   /** Socket files. One that cannot be opened is tried again every second; the others work meanwhile. */
   readonly paths: readonly string[];
+  /** One of them that was opened already. */
+  readonly early?: EarlyServer;
   readonly handlers: PluginHandlers;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -50,7 +53,8 @@ export class PluginServer {
       maxCalls: MAX_CALLS,
       ...(onCall === undefined ? {} : { onCall }),
     });
-    this.sockets = options.paths.map((path) => new UnixSocket(path));
+    const { early } = options;
+    this.sockets = options.paths.map((path) => (path === early?.socket.path ? early.socket : new UnixSocket(path)));
   }
 
   /** Opens the sockets. Throws where none could be opened. Idempotent. */
@@ -58,6 +62,7 @@ export class PluginServer {
     if (this.state !== 'stopped') return;
     this.state = 'running';
     this.app.closing = false;
+    this.adopt();
     const opened = await Promise.allSettled(this.sockets.map((socket) => this.openIfLost(socket)));
     const refused = opened.find((result) => result.status === 'rejected');
     if (refused !== undefined && opened.every((result) => result.status === 'rejected')) {
@@ -106,11 +111,19 @@ export class PluginServer {
     });
   }
 
+  private adopt(): void {
+    const { early, logger } = this.options;
+    if (early?.server.listening !== true || this.servers.has(early.server)) return;
+    early.serve(this.app.express);
+    this.keep(early.server, early.socket.path);
+    logger.info('listening', { socket: early.socket.path });
+  }
+
   private async openIfLost(socket: UnixSocket): Promise<void> {
     const { logger } = this.options;
     try {
       if (await socket.isOurs()) return;
-      const server = this.createServer();
+      const server = createPluginHttpServer(this.app.express);
       await socket.open(server);
       this.failing.delete(socket.path);
       this.keep(server, socket.path);
@@ -128,12 +141,5 @@ export class PluginServer {
     this.pathOf.set(server, path);
     this.servers.add(server);
     server.once('close', () => this.servers.delete(server));
-  }
-
-  private createServer(): Server {
-    const server = createServer({ requireHostHeader: false, noDelay: true }, this.app.express);
-    server.keepAliveTimeout = 0; // Docker keeps connections; one that we close at the wrong moment costs it a call
-    server.requestTimeout = 10_000;
-    return server;
   }
 }

@@ -3,12 +3,18 @@
 
 import type { MessageWriter } from '../openflow/message-writer';
 import type { FlowCounters } from './counters';
+import { ConversationMemory } from './conversation-memory';
 import { DropBudget } from './drop-budget';
 import type { FlowSettings } from './model';
 import { RouteTable } from './route-table';
 
+/** Conversations that an endpoint may have for each peer that it may have. */
+const CONVERSATIONS_PER_ROUTE = 4;
+
 export class DatapathState {
   readonly routes: RouteTable;
+  /** Where the policy looks at ports. */
+  readonly conversations: ConversationMemory;
   readonly drops: DropBudget;
   /** The datapath does not read what it is sent: packet-outs are given up before flow mods are. */
   congested = false;
@@ -18,12 +24,22 @@ export class DatapathState {
     readonly number: number,
     settings: FlowSettings,
   ) {
-    this.routes = new RouteTable({
+    const limits = {
       perEndpoint: settings.maxRoutesPerEndpoint,
+      conversationsPerEndpoint: settings.maxRoutesPerEndpoint * CONVERSATIONS_PER_ROUTE,
       total: settings.maxRoutesPerDatapath,
-    });
-    const longest = Math.max(settings.denyTimeoutSeconds, settings.negativeTimeoutSeconds);
+    };
+    this.routes = new RouteTable(limits);
+    this.conversations = new ConversationMemory(this.routes, limits);
+    const { denyTimeoutSeconds, refusalTimeoutSeconds, negativeTimeoutSeconds } = settings;
+    const longest = Math.max(denyTimeoutSeconds, refusalTimeoutSeconds, negativeTimeoutSeconds);
     this.drops = new DropBudget(settings.maxRoutesPerEndpoint, longest);
+  }
+
+  /** Forgets every route from and to a slot. True where there was one, or might be. */
+  deleteSlot(slot: number): boolean {
+    const hadConversation = this.conversations.deleteSlot(slot);
+    return this.routes.deleteSlot(slot) || hadConversation;
   }
 }
 

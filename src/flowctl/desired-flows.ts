@@ -26,7 +26,13 @@ export class DesiredFlows {
   ) {
     const { host } = inventory;
     const networks = [...inventory.allNetworks()].flatMap((network) => networkFlows(network, host));
-    for (const flow of [...baseFlows(host), ...hostFlows(host), ...fabricFlows(host), ...networks]) {
+    for (const flow of [
+      ...baseFlows(host),
+      ...hostFlows(host),
+      ...fabricFlows(host),
+      ...networks,
+      ...inventory.relays.flows(host),
+    ]) {
       const cookie = readCookie(flow.cookie ?? 0n);
       if (cookie !== undefined) this.few.set(keyOfCookie(cookie), flow);
     }

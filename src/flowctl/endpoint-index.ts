@@ -6,7 +6,7 @@ import { formatIpv4, type Ipv4, type Mac } from '../base/addresses';
 import { compactId, fullId, type CompactId } from '../base/compact-id';
 import { DaoliError } from '../base/errors';
 import { AddressTables } from './address-tables';
-import type { FlowEndpoint, FlowNetwork, LocalLocation, PolicyEndpoint } from './model';
+import type { FlowEndpoint, FlowNetwork, LocalLocation } from './model';
 import { ABSENT, PairMap } from './pair-map';
 import { REMOTE_PLACE } from './pipeline';
 
@@ -14,39 +14,22 @@ import { REMOTE_PLACE } from './pipeline';
 export const NO_SLOT = -1;
 /** OFPP_MAX of OpenFlow 1.0, which is what OVS numbers ports up to. */
 export const MAX_PORT_NO = 0xfeff;
-/** In place of the number of a datapath: on another host. */
-export const ELSEWHERE = 0xffffffff;
+/** In place of the number of a datapath, which has 16 bits: on another host, by the fabric or by a tunnel. */
+const ELSEWHERE = 0xffff;
+const TUNNELLED = 0xfffe;
 
 const WORDS = 8;
 const IP = 0;
 const LOCATOR = 1;
-/** The endpoint's MAC, 16 bits of it; of one on another host, that host's router MAC. */
-const MAC_HIGH = 2;
+/** The number of its datapath, and the upper 16 bits of its MAC; of one on another host, that host's router MAC. */
+const DATAPATH_AND_MAC_HIGH = 2;
 const MAC_LOW = 3;
 /** Its place: its port, or what stands for one that is elsewhere (REMOTE_PLACE). */
 const PORT_NO = 4;
 const NETWORK = 5;
 const TENANT = 6;
-const DATAPATH = 7;
-
-/** A row to read in the policy; `at` says which. */
-export class EndpointView implements PolicyEndpoint {
-  private row = 0;
-  constructor(private readonly index: EndpointIndex) {}
-  at(slot: number): this {
-    this.row = slot;
-    return this;
-  }
-  get networkKey(): number {
-    return this.index.networkKeyOf(this.row);
-  }
-  get tenant(): number {
-    return this.index.tenantOf(this.row);
-  }
-  get ip(): Ipv4 {
-    return this.index.ipOf(this.row);
-  }
-}
+/** What the policy knows it as. In its row, since a first packet looks at nothing else of it. */
+const SUBJECT = 7;
 
 export class EndpointIndex {
   private words = new Uint32Array(16 * WORDS);
@@ -61,6 +44,8 @@ export class EndpointIndex {
 
   /** The first address of the locator range: places of endpoints on other hosts are counted from it. */
   locatorBase = 0;
+  /** The host port's MAC, by which endpoints behind a tunnel are reached. */
+  hostPortMac = 0;
 
   /** `datapathId`: the datapath of endpoints that name none, where it is known. */
   constructor(private readonly datapathId?: string) {}
@@ -81,10 +66,10 @@ export class EndpointIndex {
   }
 
   /**
-   * Adds an endpoint and returns its slot. Throws `conflict` where its id, address, locator or port is somebody else's,
+   * Adds an endpoint, which the policy knows as `subject`, and returns its slot. Throws `conflict` where its id, address, locator or port is somebody else's,
    * and `invalid` where its place has no number.
    */
-  add(endpoint: FlowEndpoint, network: FlowNetwork): number {
+  add(endpoint: FlowEndpoint, network: FlowNetwork, subject = network.key): number {
     this.check(endpoint, network);
     if (this.byId.has(compactId(endpoint.id))) throw taken('the id', endpoint, endpoint.id);
     const { mac, place, datapath } = this.locate(endpoint);
@@ -94,12 +79,12 @@ export class EndpointIndex {
       [
         endpoint.ip,
         endpoint.locator,
-        Math.floor(mac / 0x1_0000_0000),
+        datapath * 0x1_0000 + Math.floor(mac / 0x1_0000_0000),
         mac >>> 0,
         place,
         network.key,
         network.tenant,
-        datapath,
+        subject,
       ],
       slot * WORDS,
     );
@@ -108,7 +93,7 @@ export class EndpointIndex {
     this.byId.set(id, slot);
     this.addresses.set(network.tenant, endpoint.ip, slot);
     this.byLocator.set(0, endpoint.locator, slot);
-    if (datapath !== ELSEWHERE) this.setPort(datapath, place, slot + 1);
+    if (datapath < TUNNELLED) this.setPort(datapath, place, slot + 1);
     return slot;
   }
 
@@ -153,7 +138,8 @@ export class EndpointIndex {
     if (location.kind === 'local') {
       return { mac, place: location.portNo, datapath: this.openDatapath(location.datapathId) };
     }
-    return { mac: location.routerMac, place: this.placeOf(endpoint), datapath: ELSEWHERE };
+    const datapath = location.isTunnelled === true ? TUNNELLED : ELSEWHERE;
+    return { mac: location.routerMac, place: this.placeOf(endpoint), datapath };
   }
 
   remove(slot: number): void {
@@ -203,7 +189,11 @@ export class EndpointIndex {
   }
 
   isElsewhere(slot: number): boolean {
-    return this.words[slot * WORDS + DATAPATH]! === ELSEWHERE;
+    return this.datapathNoOf(slot) >= TUNNELLED;
+  }
+  /** Is it on another host, and reached by a tunnel? */
+  isTunnelled(slot: number): boolean {
+    return this.datapathNoOf(slot) === TUNNELLED;
   }
 
   ipOf(slot: number): Ipv4 {
@@ -213,13 +203,12 @@ export class EndpointIndex {
     return this.words[slot * WORDS + LOCATOR]! as Ipv4;
   }
   macOf(slot: number): Mac {
-    return (this.words[slot * WORDS + MAC_HIGH]! * 0x1_0000_0000 + this.words[slot * WORDS + MAC_LOW]!) as Mac;
+    const high = this.words[slot * WORDS + DATAPATH_AND_MAC_HIGH]! & 0xffff;
+    return (high * 0x1_0000_0000 + this.words[slot * WORDS + MAC_LOW]!) as Mac;
   }
-  macHighOf(slot: number): number {
-    return this.words[slot * WORDS + MAC_HIGH]!;
-  }
-  macLowOf(slot: number): number {
-    return this.words[slot * WORDS + MAC_LOW]!;
+  /** The MAC that it is reached by: its own, that of its host, or the host port's where a tunnel leads there. */
+  hopTo(slot: number): Mac {
+    return this.isTunnelled(slot) ? (this.hostPortMac as Mac) : this.macOf(slot);
   }
   portNoOf(slot: number): number {
     return this.words[slot * WORDS + PORT_NO]!;
@@ -231,7 +220,13 @@ export class EndpointIndex {
     return this.words[slot * WORDS + TENANT]!;
   }
   datapathNoOf(slot: number): number {
-    return this.words[slot * WORDS + DATAPATH]!;
+    return this.words[slot * WORDS + DATAPATH_AND_MAC_HIGH]! >>> 16;
+  }
+  subjectOf(slot: number): number {
+    return this.words[slot * WORDS + SUBJECT]!;
+  }
+  setSubject(slot: number, subject: number): void {
+    this.words[slot * WORDS + SUBJECT] = subject;
   }
   idOf(slot: number): string | undefined {
     const id = this.ids[slot];

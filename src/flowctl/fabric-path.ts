@@ -2,7 +2,7 @@
 // that runs out, ICMP errors, later fragments in user space, what is larger than the fabric. All come through a port's
 // meter, so their rate is bounded. Who may talk to whom was decided before.
 
-import type { Ipv4 } from '../base/addresses';
+import type { Ipv4, Mac } from '../base/addresses';
 import { buildIcmpError, fragmentationNeeded, TTL_EXCEEDED, type IcmpErrorKind } from '../packet/icmp-build';
 import { cutIntoFragments } from '../packet/ipv4-fragment';
 import { decrementTtl, rewriteAddresses, type Addresses } from '../packet/ipv4-rewrite';
@@ -12,9 +12,23 @@ import type { FlowCounters } from './counters';
 import { maySendPacket, type Turn } from './datapath-state';
 import { NO_SLOT } from './endpoint-index';
 import type { Inventory } from './inventory';
-import type { FlowFabric, FlowPeer } from './model';
+import type { FlowPeer, RelayHere } from './model';
 import type { RouteWriter } from './route-writer';
 import { deliver, translateError, type QuoteRule } from './translation';
+
+/** An end on another host, and what it is reached by. */
+interface FarEnd {
+  readonly ip: Ipv4;
+  readonly locator: Ipv4;
+  readonly mac: Mac;
+  readonly isTunnelled: boolean;
+}
+
+/** Another host, and how its packet came. */
+interface Arrival {
+  readonly peer: FlowPeer;
+  readonly isTunnel: boolean;
+}
 
 export class FabricPath {
   constructor(
@@ -25,27 +39,65 @@ export class FabricPath {
 
   /** Sends the packet of the endpoint at `from`, here, to the one at `to`, on another host. */
   depart(packet: PacketView, from: number, to: number, turn: Turn): void {
-    const { endpoints, host } = this.inventory;
-    const { fabric } = host;
-    if (fabric === undefined) return;
-    if (packet.ipTtl <= 1) return this.answerLocal(packet, from, TTL_EXCEEDED, fabric, turn);
-    const isTooLarge = packet.ipTotalLength > fabric.mtu;
-    if (isTooLarge && packet.ipDontFragment) {
-      return this.answerLocal(packet, from, fragmentationNeeded(fabric.mtu), fabric, turn);
-    }
-    const isError = isErrorMessage(packet);
-    if (!isError && !isTooLarge && !this.isLaterFragment(packet)) {
+    const { endpoints } = this.inventory;
+    const isTunnelled = endpoints.isTunnelled(to);
+    if (this.isRefused(packet, from, isTunnelled, turn)) return;
+    if (!isErrorMessage(packet) && !this.isTooLarge(packet, isTunnelled) && !this.isLaterFragment(packet)) {
       if (maySendPacket(turn, this.counters)) this.routeWriter.remote.outPacket(turn.writer, from, to, packet);
       return;
     }
+    const there = { ip: endpoints.ipOf(to), locator: endpoints.locatorOf(to), mac: endpoints.hopTo(to), isTunnelled };
+    this.send(packet, from, there, turn);
+  }
+
+  /**
+   * Sends the packet of the endpoint at `from`, here, to a host whose ports lead to it: an answer, or an error about what came
+   * from there. False: no ports of that host do.
+   */
+  departByRelay(packet: PacketView, from: number, turn: Turn): boolean {
+    const { endpoints, relays } = this.inventory;
+    const peer = relays.here(packet.ipDst, endpoints.locatorOf(from))?.peer;
+    if (peer === undefined) return false;
+    const isTunnelled = peer.isTunnelled === true;
+    if (this.isRefused(packet, from, isTunnelled, turn)) return true;
+    const mac = isTunnelled ? (this.inventory.host.hostPort?.mac ?? peer.routerMac) : peer.routerMac;
+    this.send(packet, from, { ip: peer.locator, locator: peer.locator, mac, isTunnelled }, turn);
+    return true;
+  }
+
+  /** Tells the endpoint at `from` what keeps its packet from going on: its TTL, or its size. True: it goes nowhere. */
+  private isRefused(packet: PacketView, from: number, isTunnelled: boolean, turn: Turn): boolean {
+    const isOver = packet.ipTtl <= 1;
+    if (!isOver && !(this.isTooLarge(packet, isTunnelled) && packet.ipDontFragment)) return false;
+    this.answerLocal(packet, from, isOver ? TTL_EXCEEDED : fragmentationNeeded(this.fabricMtu), turn);
+    return true;
+  }
+
+  private get fabricMtu(): number {
+    return this.inventory.host.fabric?.mtu ?? 0;
+  }
+
+  /** Of what is too large for a tunnel, the kernel tells. */
+  private isTooLarge(packet: PacketView, isTunnelled: boolean): boolean {
+    return !isTunnelled && packet.ipTotalLength > this.fabricMtu;
+  }
+
+  /** On its way to another host, with what takes more than a flow can do. */
+  private send(packet: PacketView, from: number, there: FarEnd, turn: Turn): void {
+    const { endpoints, host } = this.inventory;
+    const { isTunnelled } = there;
+    const port = isTunnelled ? host.hostPort : host.fabric;
+    if (port === undefined) return;
     const here = { ip: endpoints.ipOf(from), locator: endpoints.locatorOf(from) };
-    const there = { ip: endpoints.ipOf(to), locator: endpoints.locatorOf(to) };
     // The error is about a packet that came from there.
     const rule: QuoteRule = ({ src, dst }) =>
       src === there.ip && dst === here.ip ? { src: there.locator, dst: here.locator } : undefined;
-    if (!this.translate(packet, { src: here.locator, dst: there.locator }, isError ? rule : undefined)) return;
-    const out = { portNo: fabric.portNo, mac: endpoints.macOf(to) };
-    for (const frame of isTooLarge ? cutIntoFragments(packet, fabric.mtu) : [packet]) {
+    const outer = { src: here.locator, dst: there.locator };
+    if (!this.translate(packet, outer, isErrorMessage(packet) ? rule : undefined)) return;
+    if (!isTunnelled) decrementTtl(packet);
+    const out = { portNo: port.portNo, mac: there.mac };
+    const isCut = this.isTooLarge(packet, isTunnelled);
+    for (const frame of isCut ? cutIntoFragments(packet, this.fabricMtu) : [packet]) {
       if (maySendPacket(turn, this.counters)) deliver(this.routeWriter, turn.writer, frame, out, host.routerMac);
     }
   }
@@ -53,7 +105,8 @@ export class FabricPath {
   /** Sends a packet that came from the endpoint at `from`, on another host, to the one at `to`, here. */
   arrive(packet: PacketView, from: number, to: number, turn: Turn): void {
     const { endpoints } = this.inventory;
-    if (packet.ipTtl <= 1) return this.answerPeer(packet, turn);
+    const isTunnelled = endpoints.isTunnelled(from);
+    if (packet.ipTtl <= 1 && !isTunnelled) return this.answerPeer(packet, turn);
     const isError = isErrorMessage(packet);
     if (!isError && !this.isLaterFragment(packet)) {
       if (maySendPacket(turn, this.counters)) this.routeWriter.remote.inPacket(turn.writer, from, to, packet);
@@ -64,29 +117,42 @@ export class FabricPath {
     const rule: QuoteRule = ({ src, dst }) =>
       src === here.locator && dst === there.locator ? { src: here.ip, dst: there.ip } : undefined;
     if (!this.translate(packet, { src: there.ip, dst: here.ip }, isError ? rule : undefined)) return;
-    this.hand(packet, to, turn);
+    this.hand(packet, to, isTunnelled, turn);
   }
 
   /**
    * Sends what another host itself says about a packet of the endpoint at `to`: that its TTL ran out there. The endpoint
-   * sees that server's own address. It may speak of packets to its own endpoints alone.
+   * sees that server's own address. It may speak of packets to its own endpoints alone, and of answers to its ports.
    */
-  arriveFromPeer(packet: PacketView, peer: FlowPeer, to: number, turn: Turn): void {
-    const { endpoints } = this.inventory;
+  arriveFromPeer(packet: PacketView, { peer, isTunnel }: Arrival, to: number, turn: Turn): void {
+    const { endpoints, relays } = this.inventory;
     const ip = endpoints.ipOf(to);
     const locator = endpoints.locatorOf(to);
+    const relay = relays.here(peer.locator, locator);
+    if (relay !== undefined && this.isFragmentFor(relay, packet, isTunnel)) {
+      if (this.translate(packet, { src: packet.ipSrc, dst: ip }, undefined)) this.hand(packet, to, isTunnel, turn);
+      return;
+    }
     const rule: QuoteRule = ({ src, dst }) => {
+      if (src === locator && dst === peer.locator && relay !== undefined) return { src: ip, dst };
       const about = endpoints.slotOfLocator(dst);
       if (src !== locator || about === NO_SLOT || !endpoints.isElsewhere(about)) return undefined;
-      if (endpoints.macOf(about) !== peer.routerMac || endpoints.tenantOf(about) !== endpoints.tenantOf(to))
-        return undefined;
+      // Through a tunnel a hub speaks, too, of what it passes on.
+      const isOnItsWay = isTunnel ? endpoints.isTunnelled(about) : endpoints.macOf(about) === peer.routerMac;
+      if (!isOnItsWay || endpoints.tenantOf(about) !== endpoints.tenantOf(to)) return undefined;
       return { src: ip, dst: endpoints.ipOf(about) };
     };
     if (!this.translate(packet, { src: peer.address, dst: ip }, rule)) return;
-    this.hand(packet, to, turn);
+    this.hand(packet, to, isTunnel, turn);
   }
 
-  /** Rewrites the packet in place, one hop further. With a rule, it is an ICMP error. False: it goes nowhere. */
+  /** Whether it is a later fragment of what the relay's services get, which this datapath cannot rewrite. */
+  private isFragmentFor({ services }: RelayHere, packet: PacketView, isTunnel: boolean): boolean {
+    if (!this.isLaterFragment(packet) || (packet.ipTtl <= 1 && !isTunnel)) return false;
+    return services.some(({ protocol }) => IP_PROTO[protocol] === packet.ipProto);
+  }
+
+  /** Rewrites the packet in place. With a rule, it is an ICMP error. False: it goes nowhere. */
   private translate(packet: PacketView, outer: Addresses, rule: QuoteRule | undefined): boolean {
     if (rule === undefined) {
       rewriteAddresses(packet, outer);
@@ -97,12 +163,12 @@ export class FabricPath {
       this.counters.malformed += 1;
       return false;
     }
-    decrementTtl(packet);
     return true;
   }
 
-  private hand(packet: PacketView, to: number, turn: Turn): void {
+  private hand(packet: PacketView, to: number, isTunnelled: boolean, turn: Turn): void {
     const { endpoints, host } = this.inventory;
+    if (!isTunnelled) decrementTtl(packet);
     if (!maySendPacket(turn, this.counters)) return;
     const out = { portNo: endpoints.portNoOf(to), mac: endpoints.macOf(to) };
     deliver(this.routeWriter, turn.writer, packet, out, host.routerMac);
@@ -113,8 +179,9 @@ export class FabricPath {
   }
 
   /** An error from this server to the endpoint at `slot` about its packet. */
-  private answerLocal(packet: PacketView, slot: number, kind: IcmpErrorKind, fabric: FlowFabric, turn: Turn): void {
-    this.answer(packet, fabric.serverAddress, kind, this.inventory.endpoints.portNoOf(slot), turn);
+  private answerLocal(packet: PacketView, slot: number, kind: IcmpErrorKind, turn: Turn): void {
+    const { endpoints, host } = this.inventory;
+    if (host.serverAddress !== undefined) this.answer(packet, host.serverAddress, kind, endpoints.portNoOf(slot), turn);
   }
 
   /** Back to the host that the packet came from, as locators say it. */

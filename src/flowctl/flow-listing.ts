@@ -8,6 +8,8 @@ import type { MessageWriter } from '../openflow/message-writer';
 import { u16, u32 } from '../openflow/reader';
 
 const STATS = { TABLE: 2, SECONDS: 4, PRIORITY: 12, IDLE: 14, HARD: 16, FLAGS: 18, COOKIE: 24, MATCH: 48 } as const;
+/** Where the match of a listed flow begins. */
+export const LISTED_MATCH = STATS.MATCH;
 /** struct ofp_flow_mod (7.3.4.2), its header counted. */
 const MOD = { TABLE: 24, IDLE: 26, HARD: 28, PRIORITY: 30, FLAGS: 44, MATCH: 48 } as const;
 /** Smallest struct ofp_flow_stats: its head and an empty match. */

@@ -2,7 +2,8 @@
 
 import type { Cidr, Ipv4, Mac } from '../base/addresses';
 import { maskOf } from '../base/addresses';
-import { controller, setField } from '../openflow/action';
+import { controller, move, output, setField, whole, type Action } from '../openflow/action';
+import { OFPP } from '../openflow/constants';
 import type { FlowMod } from '../openflow/flow-mod';
 import type { Masked, Match } from '../openflow/match';
 import { NX_IP_FRAG } from '../openflow/oxm';
@@ -46,8 +47,29 @@ export const ICMP_ERRORS: readonly (readonly [type: number, isWanted: boolean])[
   [ICMP.SOURCE_QUENCH, false],
 ];
 
-export function icmpErrorMatch(icmpv4Type: number): Match {
+export function icmpMatch(icmpv4Type: number): Match {
   return { ethType: ETH_TYPE.IPV4, ipFrag: NOT_LATER, ipProto: IP_PROTO.ICMP, icmpv4Type };
+}
+
+/** TTL of what the datapath answers itself. */
+const ANSWER_TTL = 64;
+
+/** Sends a packet back to where it came from, from `address`; `between`: what else is changed in it. */
+export function back(routerMac: Mac, address: Ipv4, ...between: Action[]): Action[] {
+  return [
+    move(whole('ethSrc'), whole('ethDst')),
+    setField('ethSrc', routerMac),
+    move(whole('ipv4Src'), whole('ipv4Dst')),
+    setField('ipv4Src', address),
+    ...between,
+    setField('nwTtl', ANSWER_TTL),
+    output(OFPP.IN_PORT),
+  ];
+}
+
+/** Makes of an ICMP echo request its reply. */
+export function echoBack(routerMac: Mac, address: Ipv4): Action[] {
+  return back(routerMac, address, setField('icmpv4Type', ICMP.ECHO_REPLY));
 }
 
 /** The userspace datapath updates a TCP or UDP checksum where a later fragment has data. ICMP has no pseudo-header. */

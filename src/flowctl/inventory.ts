@@ -4,8 +4,10 @@
 import { cidrsOverlap, formatCidr, type Ipv4 } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import { EndpointIndex, NO_SLOT } from './endpoint-index';
+import { Relays } from './relays';
 import type { FlowEndpoint, FlowHost, FlowNetwork, FlowPeer, Policy } from './model';
 import type { OutsideEnd } from './route-flows';
+import { OUTSIDE } from './route-table';
 import type { EndpointRow } from './static-flows';
 
 const MAX_KEY = 0xffffffff;
@@ -14,6 +16,7 @@ const MAX_POOLS = 1024;
 
 export class Inventory {
   readonly endpoints: EndpointIndex;
+  readonly relays = new Relays();
   private readonly networks = new Map<number, FlowNetwork>();
   private readonly keys = new Map<string, number>();
 
@@ -22,7 +25,7 @@ export class Inventory {
 
   /** `datapathId`: the datapath of endpoints that name none. */
   constructor(
-    public policy: Policy,
+    private knownPolicy: Policy,
     datapathId?: string,
   ) {
     this.endpoints = new EndpointIndex(datapathId);
@@ -41,6 +44,28 @@ export class Inventory {
   set host(host: FlowHost) {
     this.knownHost = host;
     this.endpoints.locatorBase = host.locatorRange.base;
+    this.endpoints.hostPortMac = host.hostPort?.mac ?? 0;
+  }
+
+  get policy(): Policy {
+    return this.knownPolicy;
+  }
+
+  /** Asks the new policy for every endpoint's subject. */
+  set policy(policy: Policy) {
+    this.knownPolicy = policy;
+    for (let slot = 0; slot < this.endpoints.slotLimit; slot += 1) this.refreshSubject(slot);
+  }
+
+  /** Asks the policy what it knows an endpoint as now. True where that has changed. */
+  refreshSubject(slot: number): boolean {
+    const { endpoints, policy } = this;
+    const id = endpoints.idOf(slot);
+    if (id === undefined) return false;
+    const subject = policy.subjectOf(id, endpoints.networkKeyOf(slot)) >>> 0;
+    if (subject === endpoints.subjectOf(slot)) return false;
+    endpoints.setSubject(slot, subject);
+    return true;
   }
 
   /** The ports that are not endpoints': the host port and the fabric port. */
@@ -127,7 +152,8 @@ export class Inventory {
 
   /** Enters an endpoint and returns its slot. Throws `not-found` where its network is not there; see EndpointIndex. */
   addEndpoint(endpoint: FlowEndpoint): number {
-    return this.endpoints.add(endpoint, this.networkFor(endpoint));
+    const subject = this.policy.subjectOf(endpoint.id, endpoint.networkKey) >>> 0;
+    return this.endpoints.add(endpoint, this.networkFor(endpoint), subject);
   }
 
   /** The slot of exactly this endpoint, if it is there already. */
@@ -146,12 +172,19 @@ export class Inventory {
     const { endpoints } = this;
     return {
       portNo: endpoints.portNoOf(slot),
-      mac: endpoints.macOf(slot),
+      mac: endpoints.hopTo(slot),
       ip: endpoints.ipOf(slot),
       locator: endpoints.locatorOf(slot),
       tenant: endpoints.tenantOf(slot),
       networkKey: endpoints.networkKeyOf(slot),
     };
+  }
+
+  /** The port of this datapath that the packets of an end come in on: an endpoint here, one elsewhere, or OUTSIDE. */
+  portNoFrom(slot: number): number {
+    const { endpoints, host } = this;
+    if (slot === OUTSIDE || endpoints.isTunnelled(slot)) return host.hostPort?.portNo ?? 0;
+    return endpoints.isElsewhere(slot) ? (host.fabric?.portNo ?? 0) : endpoints.portNoOf(slot);
   }
 
   private networkFor(endpoint: FlowEndpoint): FlowNetwork {

@@ -27,19 +27,23 @@ export interface LocalLocation {
   readonly datapathId?: string;
 }
 
-/** On another host of the site, which is known by its router MAC: the one MAC that it uses on the fabric. */
+/** On another host, which is known by its router MAC: the one MAC that it uses on the fabric. */
 export interface RemoteLocation {
   readonly kind: 'remote';
   readonly routerMac: Mac;
+  /** Reached by the tunnel behind the host port, and not by the fabric. */
+  readonly isTunnelled?: boolean;
 }
 
-/** Another host of the site, as its ICMP errors name it. */
+/** Another host, as its ICMP errors name it. */
 export interface FlowPeer {
   readonly routerMac: Mac;
   /** Its own locator, the first of its blocks. */
   readonly locator: Ipv4;
   /** The server's own address, which users know it by. */
   readonly address: Ipv4;
+  /** Reached by the tunnel: what comes from the fabric is none of its. */
+  readonly isTunnelled?: boolean;
 }
 
 /**
@@ -60,10 +64,37 @@ export interface FlowEndpoint {
   readonly location: LocalLocation | RemoteLocation;
 }
 
+/** What a port of a host leads to. Every port of one address is two of these where both protocols are meant. */
+export interface RelayService {
+  readonly protocol: 'TCP' | 'UDP';
+  /** The endpoint's port: 1 to 65535. */
+  readonly port: number;
+}
+
+/** Ports of this host lead to an endpoint on another. */
+export interface RelayAway {
+  readonly kind: 'away';
+  /** The endpoint's. */
+  readonly locator: Ipv4;
+  /** Of the host where it is. Where that is reached by the tunnel, the kernel leads there without us. */
+  readonly routerMac: Mac;
+  readonly isTunnelled?: boolean;
+  readonly services: readonly RelayService[];
+}
+
+/** Ports of another host lead to an endpoint here. */
+export interface RelayHere {
+  readonly kind: 'here';
+  /** The host that has the ports, by its own locator. */
+  readonly peer: { readonly locator: Ipv4; readonly routerMac: Mac; readonly isTunnelled?: boolean };
+  readonly endpoint: { readonly portNo: number; readonly mac: Mac; readonly ip: Ipv4; readonly locator: Ipv4 };
+  readonly services: readonly RelayService[];
+}
+
+export type FlowRelay = RelayAway | RelayHere;
+
 export interface FlowFabric {
   readonly portNo: number;
-  /** The server's own address: what its ICMP errors to its own endpoints come from. */
-  readonly serverAddress: Ipv4;
   /** Bytes of IPv4 packet that it takes. */
   readonly mtu: number;
   /** Whether an endpoint may send more than that: then every packet is measured. */
@@ -78,8 +109,15 @@ export interface FlowHost {
   readonly hostPort?: { readonly portNo: number; readonly mac: Mac };
   /** The host's own address on `hostPort`, inside `locatorRange`. */
   readonly hostAddress: Ipv4;
-  /** The port onto the L2 that the hosts of the site share. Without it endpoints on other hosts are out of reach. */
+  /** The server's own address: what its ICMP errors to its own endpoints come from, where there are other hosts. */
+  readonly serverAddress?: Ipv4;
+  /** The port onto the L2 that the hosts of the site share. Without it endpoints on hosts there are out of reach. */
   readonly fabric?: FlowFabric;
+  /**
+   * Whether the kernel behind the host port has tunnels to other hosts. It proves whose locators what comes from there
+   * has, takes one from the TTL on either side, and says itself what is too large.
+   */
+  readonly hasTunnels?: boolean;
   /** Where the agent answers for names of containers on other hosts, inside `locatorRange`; endpoints reach it, too. */
   readonly dnsAddress?: Ipv4;
   /** All locators of the cluster, a /10 at most. Endpoints reach none of them but these two. */
@@ -88,22 +126,40 @@ export interface FlowHost {
   readonly kernelDatapath: boolean;
 }
 
-/** What a policy sees of an endpoint. A view that is only valid during the call: copy, do not keep. */
-export interface PolicyEndpoint {
-  readonly networkKey: number;
-  readonly tenant: number;
-  readonly ip: Ipv4;
-}
+/** How far a policy decides without looking at the packet. */
+export type Judgement = 'allow' | 'deny' | 'depends';
 
-/** Who may talk to whom. Asked on the packet path: no I/O, no allocation, microseconds matter. */
+/** Of a conversation with the outside: whether the endpoint opens it, or what is behind the host port does. */
+export type OutsideDirection = 'out' | 'in';
+
+/**
+ * Who may open conversations with whom. It knows endpoints by subjects: those of one subject are treated alike. A
+ * subject is asked for when an endpoint is entered, and again by `Controller.setPolicy` and `refreshSubjects`; all else
+ * is asked on the packet path: no I/O, no allocation, microseconds matter.
+ */
 export interface Policy {
-  /** May `source` open a conversation with `destination`? Answers flow back on the same route. */
-  allows(source: PolicyEndpoint, destination: PolicyEndpoint): boolean;
+  /** What the policy knows an endpoint as, 0 to 2^32-1. */
+  subjectOf(endpointId: string, networkKey: number): number;
+  /** May `source` open conversations with `destination`, subjects of one tenant? */
+  judge(source: number, destination: number): Judgement;
+  /**
+   * Where `judge` says 'depends'. `protocol` is the number that IP has for it; `port` is the destination's, 0 for
+   * protocols without ports. ICMP is asked with port 0.
+   */
+  permits(source: number, destination: number, protocol: number, port: number): boolean;
+  /** The same between an endpoint and what is behind the host port. */
+  judgeOutside(subject: number, direction: OutsideDirection): Judgement;
+  /** `address` is the outside one. */
+  permitsOutside(subject: number, direction: OutsideDirection, address: Ipv4, protocol: number, port: number): boolean;
 }
 
-/** Endpoints of one network talk, others do not. */
+/** Endpoints of one network talk, others do not. All talk to the outside. */
 export const sameNetworkPolicy: Policy = {
-  allows: (source, destination) => source.networkKey === destination.networkKey,
+  subjectOf: (_, networkKey) => networkKey,
+  judge: (source, destination) => (source === destination ? 'allow' : 'deny'),
+  permits: () => false,
+  judgeOutside: () => 'allow',
+  permitsOutside: () => false,
 };
 
 export interface FlowSettings {
@@ -112,12 +168,14 @@ export interface FlowSettings {
   /** Packet-ins a second that one port may cause, and as many at once. 1 to 1,000,000. */
   readonly packetInRate: number;
   readonly packetInBurst: number;
-  /** Routes that one endpoint may have, to and from others, before its packets go on one by one. */
+  /** Peers with routes that one endpoint may have before its packets go on one by one; of conversations, four times as many. */
   readonly maxRoutesPerEndpoint: number;
   /** Pairs of endpoints with routes on one datapath, likewise. */
   readonly maxRoutesPerDatapath: number;
   /** A denied pair is dropped in the datapath for this long before the policy is asked again. */
   readonly denyTimeoutSeconds: number;
+  /** The same for packets to a port that the policy refuses, where it allows others. */
+  readonly refusalTimeoutSeconds: number;
   /** An address that nobody has is dropped in the datapath for this long before the next ICMP error. */
   readonly negativeTimeoutSeconds: number;
   /** How long `addEndpoint` waits for the datapath to confirm. */
@@ -133,19 +191,56 @@ export const DEFAULT_FLOW_SETTINGS: FlowSettings = {
   maxRoutesPerEndpoint: 4096,
   maxRoutesPerDatapath: 262_144,
   denyTimeoutSeconds: 30,
+  refusalTimeoutSeconds: 5,
   negativeTimeoutSeconds: 1,
   installTimeoutMs: 4000,
   inactivityProbeMs: 5000,
 };
 
-/** A live route: one direction of one pair, as one flow in the datapath. */
+/** A live route: one direction of one pair or of one conversation, as one flow in the datapath. */
 export interface LiveRoute {
-  readonly kind: 'pair' | 'egress';
-  /** Endpoint ids. An egress route has one of them: `source` outward, `destination` inward. */
+  readonly kind: 'pair' | 'egress' | 'conversation';
+  /** Endpoint ids. A route to or from the outside has one of them: `source` outward, `destination` inward. */
   readonly source?: string;
   readonly destination?: string;
+  /** What tells a conversation from others between the same two. */
+  readonly conversation?: LiveConversation;
+  /** Not one conversation's own packets, but the later fragments of all between these two. */
+  readonly isFragments?: boolean;
   readonly ageSeconds: number;
+  /** Since the last packet. Only where the datapath could say. */
+  readonly idleSeconds?: number;
   /** Only where the datapath was asked. */
   readonly packets?: number;
   readonly bytes?: number;
+}
+
+/** One direction of a conversation, as its packets have it. */
+export interface LiveConversation {
+  /** Is this the direction of who opened it? The other one takes answers alone. */
+  readonly isOpening: boolean;
+  /** The number that IP has for the protocol. */
+  readonly protocol: number;
+  /** Of TCP, UDP and SCTP. */
+  readonly sourcePort?: number;
+  readonly destinationPort?: number;
+  /** Of ICMP: 8 where somebody pings, 0 where that is answered. */
+  readonly icmpType?: number;
+  /** The address outside, where one end is there. */
+  readonly outsideAddress?: Ipv4;
+}
+
+/** Packets that the policy refused, alike in all this. */
+export interface Denial {
+  /** An endpoint's id, or the address of what is behind the host port. */
+  readonly source: string;
+  readonly destination: string;
+  /** The number that IP has for the protocol. */
+  readonly protocol: number;
+  /** The destination's, 0 for protocols without ports. */
+  readonly port: number;
+  /** Those that the controller saw: while a drop for them stands in the datapath, it sees none. */
+  readonly packets: number;
+  /** When the last one came, on the controller's clock. */
+  readonly lastMs: number;
 }

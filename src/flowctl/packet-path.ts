@@ -1,23 +1,27 @@
 // What to do about a packet that no route took: the decision on a packet-in, from bytes to bytes. Pure: state, event and
 // time go in, messages are appended to a writer. Nothing is allocated on the way of a packet that gets its route.
-// Answers and translations, which take more than that, stand in slow-path.ts and fabric-path.ts.
+// Answers and translations, which take more than that, stand in slow-path.ts and fabric-path.ts, what may not pass in
+// refusals.ts, and what the policy looks at more closely in conversation-path.ts.
 
 import type { Ipv4, Mac } from '../base/addresses';
-import { encodeFlowMod, type FlowMod } from '../openflow/flow-mod';
 import type { PacketInView } from '../openflow/packet-in-view';
 import { PacketView } from '../packet/packet-view';
-import { ETH_TYPE, ICMP_UNREACHABLE } from '../packet/protocol-numbers';
+import { ETH_TYPE, ICMP } from '../packet/protocol-numbers';
+import type { PacketEnds } from './conversation';
+import { ConversationPath, type Cause } from './conversation-path';
+import type { ConversationRules } from './conversation-rules';
 import type { FlowCounters } from './counters';
+import type { Denials } from './denials';
 import { maySendPacket, type Turn } from './datapath-state';
-import { EndpointView, NO_SLOT, type EndpointIndex } from './endpoint-index';
+import { NO_SLOT, type EndpointIndex } from './endpoint-index';
 import { FabricPath } from './fabric-path';
+import type { FabricProbes } from './fabric-probes';
 import type { Inventory } from './inventory';
 import type { FlowSettings, TellPeer } from './model';
 import { PUNT_REASON, PUNT_REASON_INDEX, TENANT_INDEX, USERDATA } from './pipeline';
-import { denyFlow, denyInFlow, nobodyFlow, nobodyHereFlow, noWayInFlow, noWayOutFlow } from './route-flows';
-import type { RouteRules } from './route-rules';
-import { OUTSIDE, ticksOf, type RouteTable } from './route-table';
-import { PACKET_PATH_XID } from './route-templates';
+import { Refusals } from './refusals';
+import type { Passage, RouteRules } from './route-rules';
+import { OUTSIDE, ticksOf } from './route-table';
 import type { RouteWriter } from './route-writer';
 import { SlowPath } from './slow-path';
 
@@ -25,9 +29,12 @@ export interface PacketPathParts {
   readonly inventory: Inventory;
   readonly routeWriter: RouteWriter;
   readonly rules: RouteRules;
+  readonly conversations: ConversationRules;
   readonly settings: FlowSettings;
   readonly counters: FlowCounters;
+  readonly denials: Denials;
   readonly tellPeer: TellPeer;
+  readonly probes: Pick<FabricProbes, 'take'>;
 }
 
 export class PacketPath {
@@ -35,12 +42,12 @@ export class PacketPath {
   private readonly endpoints: EndpointIndex;
   private readonly routeWriter: RouteWriter;
   private readonly rules: RouteRules;
-  private readonly settings: FlowSettings;
   private readonly counters: FlowCounters;
   private readonly tellPeer: TellPeer;
+  private readonly probes: PacketPathParts['probes'];
   private readonly packet = new PacketView();
-  private readonly source: EndpointView;
-  private readonly destination: EndpointView;
+  private readonly conversation: ConversationPath;
+  private readonly refusals: Refusals;
   private readonly slow: SlowPath;
   private readonly fabric: FabricPath;
 
@@ -50,12 +57,12 @@ export class PacketPath {
     this.endpoints = inventory.endpoints;
     this.routeWriter = routeWriter;
     this.rules = parts.rules;
-    this.settings = parts.settings;
     this.counters = counters;
     this.tellPeer = parts.tellPeer;
-    this.source = new EndpointView(this.endpoints);
-    this.destination = new EndpointView(this.endpoints);
+    this.probes = parts.probes;
     this.slow = new SlowPath(inventory, routeWriter, counters);
+    this.conversation = new ConversationPath(parts);
+    this.refusals = new Refusals({ ...parts, slow: this.slow });
     this.fabric = new FabricPath(inventory, routeWriter, counters);
   }
 
@@ -81,8 +88,10 @@ export class PacketPath {
   /** Whatever is not a first packet between endpoints. */
   private rarely(reason: number, view: PacketInView, turn: Turn): void {
     const { hostPort, fabric } = this.inventory.host;
-    if (view.inPort === fabric?.portNo) this.arriving(reason, turn);
-    else if (reason === PUNT_REASON.FABRIC) this.departing(view.inPort, view.regs[TENANT_INDEX]!, turn);
+    if (view.inPort === fabric?.portNo || isFromTunnel(view.inPort, hostPort?.portNo, reason)) {
+      return this.arriving(reason, view.inPort, turn);
+    }
+    if (reason === PUNT_REASON.FABRIC) this.departing(view.inPort, view.regs[TENANT_INDEX]!, turn);
     else if (view.inPort === hostPort?.portNo) this.inward(reason, turn);
     else this.outward(reason, view.inPort, turn);
   }
@@ -104,23 +113,42 @@ export class PacketPath {
     if (from === NO_SLOT) return;
     if (endpoints.tenantOf(from) !== tenant) return this.stale();
     if (to === NO_SLOT || endpoints.datapathNoOf(to) !== datapath.number) return this.pairApart(from, to, turn);
-    if (!this.mayTalk(from, to, datapath.routes)) return this.deny(from, to, turn);
-    if (this.claim(from, to, turn)) routeWriter.pairFlows(writer, from, to);
+    const passage = this.rules.passage(from, to);
+    if (passage !== 'route') {
+      if (!this.mayPass(passage, from, to, 'first', turn)) return;
+    } else if (this.claim(from, to, turn)) routeWriter.pairFlows(writer, from, to);
     if (maySendPacket(turn, this.counters)) routeWriter.pairPacket(writer, from, to, packet);
   }
 
   /** To an endpoint on another host, or to nobody. */
   private pairApart(from: number, to: number, turn: Turn): void {
     const { remote } = this.routeWriter;
-    if (to === NO_SLOT || !this.endpoints.isElsewhere(to) || !remote.hasFabric) return this.nobody(from, turn);
-    if (!this.mayTalk(from, to, turn.datapath.routes)) return this.deny(from, to, turn);
-    const isNew = !turn.datapath.routes.has(from, to);
-    if (this.claim(from, to, turn)) {
-      if (isNew) this.tell(from, to);
-      remote.inFlow(turn.writer, to, from);
-      remote.outFlow(turn.writer, from, to);
-    }
+    if (to === NO_SLOT || !this.endpoints.isElsewhere(to) || !remote.hasWayTo(to))
+      return this.refusals.nobody(this.packet, from, turn);
+    const passage = this.rules.passage(from, to);
+    if (passage === 'route') this.openApart(from, to, turn);
+    else if (!this.mayPass(passage, from, to, 'first', turn)) return;
     this.fabric.depart(this.packet, from, to, turn);
+  }
+
+  private openApart(from: number, to: number, turn: Turn): void {
+    const { remote } = this.routeWriter;
+    const isNew = !turn.datapath.routes.has(from, to);
+    if (!this.claim(from, to, turn)) return;
+    if (isNew) this.tell(from, to);
+    remote.inFlow(turn.writer, to, from);
+    remote.outFlow(turn.writer, from, to);
+  }
+
+  /** Where one route for all will not do: may this packet pass? One that may not is dropped for a while. */
+  private mayPass(passage: Passage, from: number, to: number, cause: Cause, turn: Turn): boolean {
+    const { packet } = this;
+    if (passage === 'route') return true;
+    if (passage === 'conversations') {
+      return this.conversation.mayPass(packet, { from, to, outsideAddress: 0 }, cause, turn);
+    }
+    this.refusals.deny(packet, from, to, turn);
+    return false;
   }
 
   private tell(from: number, to: number): void {
@@ -131,7 +159,8 @@ export class PacketPath {
 
   /**
    * The host with this router MAC says that it has made a route from `source`, one of its own, to `destination`. Makes
-   * the other half, where a packet of that route would, and tells nobody. A route that is there is left as it is.
+   * the other half, where a packet of that route would, and tells nobody. A route that is there is left as it is. Where
+   * each conversation has its own, nothing is told.
    */
   takeWord(routerMac: Mac, source: Ipv4, destination: Ipv4, turn: Turn): void {
     const { endpoints, counters } = this;
@@ -142,7 +171,7 @@ export class PacketPath {
     const isTheirs = from !== NO_SLOT && endpoints.isElsewhere(from) && endpoints.macOf(from) === routerMac;
     const isOurs = to !== NO_SLOT && endpoints.datapathNoOf(to) === turn.datapath.number;
     const isOneTenant = isTheirs && isOurs && endpoints.tenantOf(from) === endpoints.tenantOf(to);
-    if (!isOneTenant || congested || !remote.hasFabric || !this.mayTalk(from, to, routes)) {
+    if (!isOneTenant || congested || !remote.hasWayTo(from) || this.rules.passage(from, to) !== 'route') {
       counters.wordsRefused += 1;
       return;
     }
@@ -158,64 +187,52 @@ export class PacketPath {
     const from = this.sender(inPort, turn);
     if (from === NO_SLOT) return;
     const to = endpoints.slotOfAddress(tenant, packet.ipDst);
+    if (to === NO_SLOT && this.fabric.departByRelay(packet, from, turn)) return;
     if (to === NO_SLOT || !endpoints.isElsewhere(to) || endpoints.tenantOf(from) !== tenant) return this.stale();
+    if (!this.mayPass(this.rules.passage(from, to), from, to, 'special', turn)) return;
     this.fabric.depart(packet, from, to, turn);
   }
 
-  /** From another host, in locators: its endpoints speak with its router MAC alone, and so does it itself. */
-  private arriving(reason: number, turn: Turn): void {
+  /** From another host, in locators. On the fabric its endpoints speak with its router MAC alone, and so does it itself. */
+  private arriving(reason: number, inPort: number, turn: Turn): void {
     const { endpoints, packet } = this;
+    const { fabric, hostAddress } = this.inventory.host;
+    if (packet.ipDst === hostAddress && packet.icmpType === ICMP.ECHO_REPLY && inPort === fabric?.portNo) {
+      if (!this.probes.take(packet)) this.stale();
+      return;
+    }
     const from = endpoints.slotOfLocator(packet.ipSrc);
     const to = endpoints.slotOfLocator(packet.ipDst);
-    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number) return this.nobodyHere(turn);
-    if (from === NO_SLOT) return this.arrivingFromPeer(to, turn);
-    if (!endpoints.isElsewhere(from) || endpoints.macOf(from) !== packet.ethSrc) return this.stale();
-    if (endpoints.tenantOf(from) !== endpoints.tenantOf(to)) return this.denyIn(from, to, turn);
-    if (!this.mayTalk(from, to, turn.datapath.routes)) return this.denyIn(from, to, turn);
+    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number) {
+      return this.refusals.nobodyHere(packet, inPort, turn);
+    }
+    if (from === NO_SLOT) return this.arrivingFromPeer(to, inPort, turn);
+    const isItsWay = endpoints.isElsewhere(from) && this.inventory.portNoFrom(from) === inPort;
+    if (!isItsWay || endpoints.hopTo(from) !== packet.ethSrc) return this.stale();
+    const isOneTenant = endpoints.tenantOf(from) === endpoints.tenantOf(to);
+    const passage = isOneTenant ? this.rules.passage(from, to) : 'refused';
     // What comes from its route with more than a flow can do has that route already.
-    if (reason === PUNT_REASON.ARRIVAL && this.claim(from, to, turn)) {
+    const isFirst = reason === PUNT_REASON.ARRIVAL;
+    if (!this.mayPass(passage, from, to, isFirst ? 'first' : 'special', turn)) return;
+    if (passage === 'route' && isFirst && this.claim(from, to, turn)) {
       this.routeWriter.remote.outFlow(turn.writer, to, from);
       this.routeWriter.remote.inFlow(turn.writer, from, to);
     }
     this.fabric.arrive(packet, from, to, turn);
   }
 
-  private arrivingFromPeer(to: number, turn: Turn): void {
-    const peer = this.inventory.peerAt(this.packet.ipSrc);
-    if (peer === undefined || peer.routerMac !== this.packet.ethSrc) return this.stale();
-    this.fabric.arriveFromPeer(this.packet, peer, to, turn);
+  private arrivingFromPeer(to: number, inPort: number, turn: Turn): void {
+    const { inventory, packet } = this;
+    const peer = inventory.peerAt(packet.ipSrc);
+    // A hub may be of this site, and speak of what it passed on: whose locator it is, the tunnel proves.
+    const isTunnel = inPort === inventory.host.hostPort?.portNo;
+    const isTheirs = isTunnel || (peer?.isTunnelled !== true && peer?.routerMac === packet.ethSrc);
+    if (peer === undefined || !isTheirs) return this.stale();
+    this.fabric.arriveFromPeer(packet, { peer, isTunnel }, to, turn);
   }
 
   private stale(): void {
     this.counters.stale += 1;
-  }
-
-  private denyIn(from: number, to: number, turn: Turn): void {
-    const { inventory, settings } = this;
-    this.counters.denied += 1;
-    this.dropFromFabric(turn, (portNo) =>
-      denyInFlow(inventory.rowOf(from), inventory.rowOf(to), portNo, settings.denyTimeoutSeconds),
-    );
-  }
-
-  private nobodyHere(turn: Turn): void {
-    this.counters.noWay += 1;
-    this.dropFromFabric(turn, (portNo) =>
-      nobodyHereFlow(portNo, this.packet.ipDst, this.settings.negativeTimeoutSeconds),
-    );
-  }
-
-  private dropFromFabric(turn: Turn, flow: (fabricPortNo: number) => FlowMod): void {
-    const portNo = this.inventory.host.fabric?.portNo ?? 0;
-    this.drop(portNo, turn, () => flow(portNo));
-  }
-
-  /** Asks the policy. What answers on a route that the other end was allowed is allowed too. */
-  private mayTalk(from: number, to: number, routes: RouteTable): boolean {
-    const { policy } = this.inventory;
-    if (from === to) return false;
-    if (policy.allows(this.source.at(from), this.destination.at(to))) return true;
-    return routes.has(to, from) && policy.allows(this.source.at(to), this.destination.at(from));
   }
 
   /**
@@ -231,58 +248,60 @@ export class PacketPath {
     return claimed === true;
   }
 
-  private deny(from: number, to: number, turn: Turn): void {
-    const { inventory, settings } = this;
-    this.counters.denied += 1;
-    this.drop(this.endpoints.portNoOf(from), turn, () =>
-      denyFlow(inventory.rowOf(from), inventory.rowOf(to), settings.denyTimeoutSeconds),
-    );
-  }
-
-  private nobody(from: number, turn: Turn): void {
-    const { inventory, settings, packet } = this;
-    this.drop(this.endpoints.portNoOf(from), turn, () =>
-      nobodyFlow(inventory.rowOf(from), packet.ipDst, settings.negativeTimeoutSeconds),
-    );
-    const gateway = inventory.network(this.endpoints.networkKeyOf(from))?.gateway;
-    const code = packet.ipDst === gateway ? ICMP_UNREACHABLE.PORT : ICMP_UNREACHABLE.HOST;
-    this.slow.unreachable(packet, from, code, turn);
-  }
-
   private outward(reason: number, inPort: number, turn: Turn): void {
     const { packet } = this;
     const from = this.sender(inPort, turn);
     if (from === NO_SLOT) return;
-    if (!this.rules.hasWayOutside(from)) {
+    const passage = this.rules.passageOutside(from);
+    if (passage !== 'route') {
       if (this.isForNames(packet.ipDst)) return this.passOut(from, turn);
-      return this.noWayOut(from, turn);
+      if (!this.rules.hasWay(from, OUTSIDE)) return this.refusals.noWayOut(packet, from, turn);
+      if (!this.mayPassOutside(passage, { from, to: OUTSIDE, outsideAddress: packet.ipDst }, reason, turn)) return;
     }
     if (reason !== PUNT_REASON.OUTSIDE) return this.slow.translateOutward(reason, packet, from, turn);
-    this.openOutside(from, turn);
+    if (passage === 'route') this.openOutside(from, turn);
     this.passOut(from, turn);
+  }
+
+  /** As `mayPass`, between an endpoint and the outside. */
+  private mayPassOutside(passage: Passage, ends: PacketEnds, reason: number, turn: Turn): boolean {
+    const cause = reason === PUNT_REASON.OUTSIDE ? 'first' : 'special';
+    if (passage === 'conversations') return this.conversation.mayPass(this.packet, ends, cause, turn);
+    this.refusals.denyOutside(this.packet, ends, turn);
+    return false;
   }
 
   private passOut(from: number, turn: Turn): void {
     if (maySendPacket(turn, this.counters)) this.routeWriter.outwardPacket(turn.writer, from, this.packet);
   }
 
-  /** Questions for names, and their answers: internal networks have these, packet by packet, and nothing else. */
+  /**
+   * Questions for names, and their answers: these pass packet by packet, whatever the policy says, and are all that an
+   * internal network has.
+   */
   private isForNames(address: number): boolean {
     return this.routeWriter.hasOutside && address === this.inventory.host.dnsAddress;
   }
 
   private inward(reason: number, turn: Turn): void {
-    const { endpoints, packet, routeWriter } = this;
+    const { endpoints, packet } = this;
     const to = endpoints.slotOfLocator(packet.ipDst);
-    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number) return this.noWayIn(turn);
-    if (!this.rules.hasWayOutside(to)) {
-      if (!this.isForNames(packet.ipSrc)) return this.noWayIn(turn);
-      if (maySendPacket(turn, this.counters)) routeWriter.inwardPacket(turn.writer, to, packet);
-      return;
+    if (to === NO_SLOT || endpoints.datapathNoOf(to) !== turn.datapath.number) {
+      return this.refusals.noWayIn(packet, turn);
+    }
+    const passage = this.rules.passageOutside(to);
+    if (passage !== 'route') {
+      if (this.isForNames(packet.ipSrc)) return this.passIn(to, turn);
+      if (!this.rules.hasWay(OUTSIDE, to)) return this.refusals.noWayIn(packet, turn);
+      if (!this.mayPassOutside(passage, { from: OUTSIDE, to, outsideAddress: packet.ipSrc }, reason, turn)) return;
     }
     if (reason !== PUNT_REASON.OUTSIDE) return this.slow.translateInward(reason, packet, to, turn);
-    this.openOutside(to, turn);
-    if (maySendPacket(turn, this.counters)) routeWriter.inwardPacket(turn.writer, to, packet);
+    if (passage === 'route') this.openOutside(to, turn);
+    this.passIn(to, turn);
+  }
+
+  private passIn(to: number, turn: Turn): void {
+    if (maySendPacket(turn, this.counters)) this.routeWriter.inwardPacket(turn.writer, to, this.packet);
   }
 
   /** One pair of routes serves all outside addresses, whichever side began. */
@@ -291,27 +310,11 @@ export class PacketPath {
     this.routeWriter.inwardFlow(turn.writer, slot);
     this.routeWriter.outwardFlow(turn.writer, slot);
   }
+}
 
-  private noWayOut(from: number, turn: Turn): void {
-    const { inventory, settings } = this;
-    this.counters.noWay += 1;
-    this.drop(this.endpoints.portNoOf(from), turn, () =>
-      noWayOutFlow(inventory.rowOf(from), settings.negativeTimeoutSeconds),
-    );
-    this.slow.unreachable(this.packet, from, ICMP_UNREACHABLE.NET, turn);
-  }
-
-  private noWayIn(turn: Turn): void {
-    const portNo = this.inventory.host.hostPort?.portNo ?? 0;
-    this.counters.noWay += 1;
-    this.drop(portNo, turn, () => noWayInFlow(portNo, this.packet.ipDst, this.settings.negativeTimeoutSeconds));
-  }
-
-  /** Installs a drop that ends by itself, as far as the port's budget goes. */
-  private drop(portNo: number, turn: Turn, flow: () => FlowMod): void {
-    if (turn.datapath.drops.take(portNo, turn.nowMs)) encodeFlowMod(turn.writer, PACKET_PATH_XID, flow());
-    else this.counters.dropsCapped += 1;
-  }
+/** The kernel has taken it out of a tunnel, if it is no packet of the outside: see CLASSIFY. */
+function isFromTunnel(inPort: number, hostPortNo: number | undefined, reason: number): boolean {
+  return inPort === hostPortNo && (reason === PUNT_REASON.ARRIVAL || reason === PUNT_REASON.FABRIC);
 }
 
 function carriesOurUserdata(view: PacketInView): boolean {

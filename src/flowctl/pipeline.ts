@@ -18,9 +18,9 @@ export const TABLE = {
   OUTSIDE: 3,
   /** A routed packet to another host: what needs more than rewriting is taken out. */
   FABRIC_OUT: 4,
-  /** Onto the fabric, with locators in place of addresses. */
+  /** Onto the fabric, or into the tunnel, with locators in place of addresses. */
   FABRIC_SEND: 5,
-  /** From the fabric to an endpoint. */
+  /** From another host, by fabric or tunnel, to an endpoint. */
   FABRIC_IN: 6,
   /** To the controller, through the meter of the port that it came in on. */
   PUNT: 7,
@@ -73,37 +73,70 @@ export const PRIORITY = {
     ARP: 300,
     ARP_REFUSED: 260,
     MULTICAST: 250,
+    OWN_LOCATOR: 220,
+    TUNNEL: 210,
     IP: 200,
     MISS: 0,
   },
   ARP: { ANSWER: 100, MISS: 0 },
-  ROUTE: { GUARD: 700, ECHO: 650, ROUTE: 600, POOL: 500, DNS: 450, HOST_ADDRESS: 400, LOCATORS: 300, MISS: 0 },
-  OUTSIDE: { ICMP: 500, FRAGMENT: 400, ROUTE: 200, MISS: 0 },
+  ROUTE: {
+    GUARD: 700,
+    ECHO: 650,
+    CONVERSATION: 620,
+    ROUTE: 600,
+    REFUSAL: 550,
+    POOL: 500,
+    DNS: 450,
+    HOST_ADDRESS: 400,
+    RELAY: 350,
+    LOCATORS: 300,
+    MISS: 0,
+  },
+  OUTSIDE: { RELAY: 600, ICMP: 500, FRAGMENT: 400, CONVERSATION: 300, ROUTE: 200, REFUSAL: 100, MISS: 0 },
   FABRIC_OUT: { TTL: 600, ICMP: 500, FRAGMENT: 400, MISS: 0 },
-  FABRIC_SEND: { TOO_LARGE: 100, SEND: 50 },
-  FABRIC_IN: { TTL: 600, ICMP: 500, FRAGMENT: 400, ROUTE: 200, MISS: 0 },
+  FABRIC_SEND: { TUNNEL: 150, TOO_LARGE: 100, SEND: 50 },
+  FABRIC_IN: {
+    TTL: 600,
+    ECHO: 570,
+    RELAY: 550,
+    ICMP: 500,
+    FRAGMENT: 400,
+    CONVERSATION: 300,
+    ROUTE: 200,
+    REFUSAL: 100,
+    MISS: 0,
+  },
   PUNT: { PORT: 100, MISS: 0 },
 } as const;
 
 /**
  * Kinds of flows. 8 and above belong to places, which are ports, and endpoints on other hosts: their `a` is where packets
- * come from, and where `b` is a place (pair, egress, deny, remote) it is where they would go to.
+ * come from, and where `b` is a place (all but endpoint and negative) it is where they would go to.
  */
 export const KIND = {
   BASE: 0,
   HOST: 1,
   NETWORK: 2,
   FABRIC: 3,
+  RELAY: 4,
   ENDPOINT: 8,
   PAIR: 9,
   EGRESS: 10,
   DENY: 11,
   NEGATIVE: 12,
   REMOTE: 13,
+  /** A conversation, wherever its ends are: what its opener sends, and what answers. */
+  OPENING: 14,
+  ANSWER: 15,
 } as const;
 export type Kind = (typeof KIND)[keyof typeof KIND];
-const REACTIVE: readonly number[] = [KIND.PAIR, KIND.EGRESS, KIND.DENY, KIND.NEGATIVE, KIND.REMOTE];
-const ROUTES: readonly number[] = [KIND.PAIR, KIND.EGRESS, KIND.REMOTE];
+const ROUTES: readonly number[] = [KIND.PAIR, KIND.EGRESS, KIND.REMOTE, KIND.OPENING, KIND.ANSWER];
+const REACTIVE: readonly number[] = [...ROUTES, KIND.DENY, KIND.NEGATIVE];
+
+/** Is a flow of this kind part of a conversation? */
+export function isOfConversation(kind: number): boolean {
+  return kind === KIND.OPENING || kind === KIND.ANSWER;
+}
 
 /** Base flows, told apart by `b`. Drops among them are counters that users see. */
 export const BASE = {
@@ -133,7 +166,16 @@ export const BASE = {
 } as const;
 
 /** Flows of an endpoint, of the host port or of the fabric port, told apart by `b` less VARIANT. */
-export const PORT_FLOW = { IP: 1, ARP_SELF: 2, ARP: 3, PUNT: 4, DROP: 5 } as const;
+export const PORT_FLOW = {
+  IP: 1,
+  ARP_SELF: 2,
+  ARP: 3,
+  PUNT: 4,
+  DROP: 5,
+  TUNNEL: 6,
+  OWN_LOCATOR: 7,
+  OWN_NAMES: 8,
+} as const;
 /** Flows of the fabric tables, of kind FABRIC too. */
 export const FABRIC_FLOW = {
   OUT_TTL_0: 16,
@@ -141,6 +183,8 @@ export const FABRIC_FLOW = {
   OUT_MISS: 18,
   TOO_LARGE: 19,
   SEND: 20,
+  /** Into the tunnel. */
+  SEND_TUNNEL: 50,
   IN_TTL_0: 21,
   IN_TTL_1: 22,
   IN_MISS: 23,
@@ -151,9 +195,17 @@ export const FABRIC_FLOW = {
   OUT_FRAGMENT_UDP: 41,
   IN_FRAGMENT_TCP: 42,
   IN_FRAGMENT_UDP: 43,
+  /** Other hosts ask whether packets come through, and answer. */
+  ECHO: 44,
+  ECHO_ANSWER: 45,
   NOISE_ARP: 48,
   NOISE_MULTICAST: 49,
 } as const;
+/**
+ * Flows of a relay, told apart by `b` less VARIANT: which way it goes, which protocol, and the service's port; port 0 is for
+ * later fragments. Their `a` is the relay's number.
+ */
+export const RELAY_FLOW = { TO: 0x20000, FROM: 0x40000, UDP: 0x10000, TO_ERROR: 0x60000, FROM_ERROR: 0x60001 } as const;
 /** Added to what is no place, so that no delete by place takes it. */
 export const VARIANT = 0x800000;
 /** Added to the number of a locator in its range: the place of an endpoint on another host. The range is at most a /10. */
@@ -211,6 +263,13 @@ export function toPlace(place: number) {
   return { cookie: (MAGIC << 56n) | (8n << 48n) | BigInt(place), cookieMask: 0xff08_0000_00ff_ffffn };
 }
 
+/** Picks the flows of a kind that have to do with packets from a place, or to one. */
+export function ofKindAt(kind: Kind, at: { from: number } | { to: number }) {
+  const { cookie, cookieMask } = ofKind(kind);
+  if ('from' in at) return { cookie: cookie | (BigInt(at.from) << 24n), cookieMask: cookieMask | 0xffff_ff00_0000n };
+  return { cookie: cookie | BigInt(at.to), cookieMask: cookieMask | 0xff_ffffn };
+}
+
 /** Picks every flow of a kind. */
 export function ofKind(kind: Kind) {
   return { cookie: (MAGIC << 56n) | (BigInt(kind) << 48n), cookieMask: 0xff0f_0000_0000_0000n };
@@ -227,6 +286,18 @@ interface TableRow {
 }
 
 const T = TABLE;
+/** What conversations are told apart by. */
+const CONVERSATION_FIELDS: readonly FieldName[] = [
+  'ipFrag',
+  'ipProto',
+  'tcpSrc',
+  'tcpDst',
+  'udpSrc',
+  'udpDst',
+  'sctpSrc',
+  'sctpDst',
+  'icmpv4Type',
+];
 const row = (
   name: keyof typeof TABLE,
   fields: readonly FieldName[],
@@ -250,13 +321,23 @@ export const PIPELINE: readonly TableRow[] = [
     },
   ),
   row('ARP', ['ethType'], { kinds: [KIND.BASE], next: [], actions: ['setField', 'move', 'output'] }),
-  row('ROUTE', ['inPort', 'ethType', 'ipv4Src', 'ipv4Dst', 'ipFrag', 'ipProto', 'icmpv4Type', 'reg0', 'reg1'], {
-    kinds: [KIND.BASE, KIND.NETWORK, KIND.PAIR, KIND.DENY, KIND.NEGATIVE, KIND.REMOTE],
+  row('ROUTE', ['inPort', 'ethType', 'ipv4Src', 'ipv4Dst', ...CONVERSATION_FIELDS, 'reg0', 'reg1'], {
+    kinds: [
+      KIND.BASE,
+      KIND.RELAY,
+      KIND.NETWORK,
+      KIND.PAIR,
+      KIND.DENY,
+      KIND.NEGATIVE,
+      KIND.REMOTE,
+      KIND.OPENING,
+      KIND.ANSWER,
+    ],
     next: [T.OUTSIDE, T.FABRIC_OUT, T.PUNT],
     actions: ['setField', 'move', 'output'],
   }),
-  row('OUTSIDE', ['inPort', 'ethType', 'ipv4Src', 'ipv4Dst', 'ipFrag', 'ipProto', 'icmpv4Type'], {
-    kinds: [KIND.BASE, KIND.EGRESS, KIND.NEGATIVE],
+  row('OUTSIDE', ['inPort', 'ethType', 'ipv4Src', 'ipv4Dst', ...CONVERSATION_FIELDS], {
+    kinds: [KIND.BASE, KIND.RELAY, KIND.EGRESS, KIND.DENY, KIND.NEGATIVE, KIND.OPENING, KIND.ANSWER],
     next: [T.PUNT],
     actions: ['setField', 'output'],
   }),
@@ -265,15 +346,15 @@ export const PIPELINE: readonly TableRow[] = [
     next: [T.FABRIC_SEND, T.PUNT],
     actions: ['setField', 'checkPktLarger'],
   }),
-  row('FABRIC_SEND', ['ethType', 'reg6'], {
+  row('FABRIC_SEND', ['ethType', 'ethDst', 'reg6'], {
     kinds: [KIND.FABRIC],
     next: [T.PUNT],
     actions: ['setField', 'move', 'decTtl', 'output'],
   }),
-  row('FABRIC_IN', ['inPort', 'ethSrc', 'ethType', 'ipv4Src', 'ipv4Dst', 'ipFrag', 'ipProto', 'icmpv4Type', 'nwTtl'], {
-    kinds: [KIND.FABRIC, KIND.REMOTE, KIND.DENY, KIND.NEGATIVE],
+  row('FABRIC_IN', ['inPort', 'ethSrc', 'ethType', 'ipv4Src', 'ipv4Dst', ...CONVERSATION_FIELDS, 'nwTtl'], {
+    kinds: [KIND.FABRIC, KIND.RELAY, KIND.REMOTE, KIND.DENY, KIND.NEGATIVE, KIND.OPENING, KIND.ANSWER],
     next: [T.PUNT],
-    actions: ['setField', 'decTtl', 'output'],
+    actions: ['setField', 'move', 'decTtl', 'output'],
   }),
   row('PUNT', ['inPort'], {
     kinds: [KIND.BASE, KIND.HOST, KIND.FABRIC, KIND.ENDPOINT],

@@ -8,13 +8,20 @@ import type { PacketView } from '../packet/packet-view';
 import type { EndpointIndex } from './endpoint-index';
 import type { FlowHost } from './model';
 import { asPortNo } from './pipeline';
-import { remoteInActions, remoteInFlow, remoteOutActions, remoteOutFlow } from './route-flows';
+import {
+  farContextOf,
+  remoteInActions,
+  remoteInFlow,
+  remoteOutActions,
+  remoteOutFlow,
+  type FarContext,
+} from './route-flows';
 import { end, NO_DATA, PACKET_PATH_XID } from './route-templates';
 
-function compileRemote({ routerMac, fabric }: FlowHost, idleTimeoutSeconds: number) {
-  if (fabric === undefined) return undefined;
-  const context = { routerMac, idleTimeoutSeconds, fabricPortNo: fabric.portNo };
-  const inPort = asPortNo(fabric.portNo);
+/** Of one way to other hosts; undefined where this host has no such way. */
+function compileRemote(context: FarContext | undefined) {
+  if (context === undefined) return undefined;
+  const inPort = asPortNo(context.farPortNo);
   return {
     out: {
       flow: compileTemplate(
@@ -51,23 +58,29 @@ function compileRemote({ routerMac, fabric }: FlowHost, idleTimeoutSeconds: numb
 }
 
 export class RemoteWriter {
-  private templates: ReturnType<typeof compileRemote>;
+  private fabric: ReturnType<typeof compileRemote>;
+  private tunnel: ReturnType<typeof compileRemote>;
 
   constructor(private readonly endpoints: EndpointIndex) {}
 
   setHost(host: FlowHost, idleTimeoutSeconds: number): void {
-    this.templates = compileRemote(host, idleTimeoutSeconds);
+    this.fabric = compileRemote(farContextOf(host, idleTimeoutSeconds, false));
+    this.tunnel = compileRemote(farContextOf(host, idleTimeoutSeconds, true));
   }
 
-  /** Is there a fabric port, and so a way to other hosts? */
-  get hasFabric(): boolean {
-    return this.templates !== undefined;
+  /** Is there the way to this endpoint on another host? */
+  hasWayTo(slot: number): boolean {
+    return this.templatesFor(slot) !== undefined;
+  }
+
+  private templatesFor(slot: number): ReturnType<typeof compileRemote> {
+    return this.endpoints.isTunnelled(slot) ? this.tunnel : this.fabric;
   }
 
   /** From an endpoint here to one on another host. */
   outFlow(writer: MessageWriter, from: number, to: number): void {
     const { endpoints } = this;
-    const flow = this.templates?.out.flow;
+    const flow = this.templatesFor(to)?.out.flow;
     if (flow === undefined) return;
     const at = flow.append(writer);
     const { place } = flow;
@@ -77,31 +90,31 @@ export class RemoteWriter {
     place.toPlace.put(writer, at, endpoints.portNoOf(to));
     place.toIp.put(writer, at, endpoints.ipOf(to));
     place.toLocator.put(writer, at, endpoints.locatorOf(to));
-    place.toMac.put(writer, at, endpoints.macOf(to));
+    place.toMac.put(writer, at, endpoints.hopTo(to));
   }
 
   outPacket(writer: MessageWriter, from: number, to: number, frame: PacketView): void {
     const { endpoints } = this;
-    const packet = this.templates?.out.packet;
+    const packet = this.templatesFor(to)?.out.packet;
     if (packet === undefined) return;
     const at = packet.appendWith(writer, frame.buffer, frame.offset, frame.length);
     packet.place.fromPort.put(writer, at, endpoints.portNoOf(from));
     packet.place.fromLocator.put(writer, at, endpoints.locatorOf(from));
     packet.place.toLocator.put(writer, at, endpoints.locatorOf(to));
-    packet.place.toMac.put(writer, at, endpoints.macOf(to));
+    packet.place.toMac.put(writer, at, endpoints.hopTo(to));
   }
 
   /** From an endpoint on another host to one here. */
   inFlow(writer: MessageWriter, from: number, to: number): void {
     const { endpoints } = this;
-    const flow = this.templates?.in.flow;
+    const flow = this.templatesFor(from)?.in.flow;
     if (flow === undefined) return;
     const at = flow.append(writer);
     const { place } = flow;
     place.fromPlace.put(writer, at, endpoints.portNoOf(from));
     place.fromIp.put(writer, at, endpoints.ipOf(from));
     place.fromLocator.put(writer, at, endpoints.locatorOf(from));
-    place.fromMac.put(writer, at, endpoints.macOf(from));
+    place.fromMac.put(writer, at, endpoints.hopTo(from));
     place.toPort.put(writer, at, endpoints.portNoOf(to));
     place.toIp.put(writer, at, endpoints.ipOf(to));
     place.toLocator.put(writer, at, endpoints.locatorOf(to));
@@ -110,7 +123,7 @@ export class RemoteWriter {
 
   inPacket(writer: MessageWriter, from: number, to: number, frame: PacketView): void {
     const { endpoints } = this;
-    const packet = this.templates?.in.packet;
+    const packet = this.templatesFor(from)?.in.packet;
     if (packet === undefined) return;
     const at = packet.appendWith(writer, frame.buffer, frame.offset, frame.length);
     packet.place.fromIp.put(writer, at, endpoints.ipOf(from));

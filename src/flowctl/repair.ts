@@ -8,6 +8,7 @@ import { encodeMeterMod } from '../openflow/meter';
 import { encodeMeterRequest, type MeterConfigReply } from '../openflow/meter-stats';
 import { OFPM_ALL } from '../openflow/constants';
 import type { Connection } from './connection';
+import type { ConversationRules } from './conversation-rules';
 import type { DatapathState } from './datapath-state';
 import { DesiredFlows } from './desired-flows';
 import type { Inventory } from './inventory';
@@ -25,6 +26,7 @@ export interface RepairParts {
   readonly settings: FlowSettings;
   readonly datapath: DatapathState;
   readonly routes: RouteRules;
+  readonly conversations: ConversationRules;
   readonly staticWriter: StaticWriter;
 }
 
@@ -42,9 +44,9 @@ export class Repair {
     private readonly connection: Connection,
     private readonly options: ResyncOptions,
   ) {
-    const { inventory, datapath, routes, staticWriter } = parts;
+    const { inventory, datapath, routes, conversations, staticWriter } = parts;
     const flows = new DesiredFlows(inventory, datapath.number, staticWriter);
-    this.resync = new Resync({ endpoints: inventory.endpoints, datapath, flows, routes }, options);
+    this.resync = new Resync({ endpoints: inventory.endpoints, datapath, flows, routes, conversations }, options);
     this.meters = new MeterPlan(parts.settings);
   }
 

@@ -1,10 +1,16 @@
 // What is asked of a datapath for people to read: routes with their packets, and what was dropped and why.
 
+import type { Ipv4 } from '../base/addresses';
+import { decodeMatch, type Match } from '../openflow/match';
+import { flowKey } from '../openflow/idle-stats';
 import { counter, u32 } from '../openflow/reader';
+import { classOf } from './conversation-flows';
+import type { ConversationRules, ConversationSide } from './conversation-rules';
 import type { DatapathState } from './datapath-state';
 import type { EndpointIndex } from './endpoint-index';
+import type { IdleTimes } from './idle-query';
 import type { LiveRoute } from './model';
-import { BASE, FABRIC_FLOW, KIND, ofKind, readCookieWords, VARIANT } from './pipeline';
+import { BASE, FABRIC_FLOW, isOfConversation, KIND, ofKind, readCookieWords, VARIANT, type Cookie } from './pipeline';
 import type { RouteRules, RouteSlots } from './route-rules';
 import { OUTSIDE, TICK_MS, ticksOf } from './route-table';
 import type { Session } from './session';
@@ -14,6 +20,7 @@ const SECONDS = 4;
 const COOKIE = 24;
 const PACKETS = 32;
 const BYTES = 40;
+const MATCH = 48;
 
 /** Packets that the datapath dropped, by reason. */
 export interface DropCounts {
@@ -73,26 +80,58 @@ export async function listDrops(sessions: readonly Session[]): Promise<DropCount
   return counts;
 }
 
+/** What says what a listed flow is. */
+interface Readers {
+  readonly routes: RouteRules;
+  readonly conversations: ConversationRules;
+  readonly endpoints: EndpointIndex;
+  /** How long flows were idle, where that is known. */
+  readonly idleTimes?: IdleTimes | undefined;
+}
+
 /** Asks a datapath for its routes. */
-export async function listRoutes(
-  session: Session,
-  datapathNo: number,
-  rules: RouteRules,
-  endpoints: EndpointIndex,
-): Promise<LiveRoute[]> {
-  const routes: LiveRoute[] = [];
-  const take = (buffer: Buffer, at: number) => {
+export async function listRoutes(session: Session, datapathNo: number, readers: Readers): Promise<LiveRoute[]> {
+  const listed: LiveRoute[] = [];
+  const take = (buffer: Buffer, at: number, length: number) => {
     const cookie = readCookieWords(u32(buffer, at + COOKIE), u32(buffer, at + COOKIE + 4));
-    const route = cookie && rules.routeOf(datapathNo, cookie);
-    if (route === undefined) return;
+    const known = cookie && readRoute(datapathNo, cookie, () => decodeMatch(buffer, at + MATCH, at + length), readers);
+    if (known === undefined) return;
     const ageSeconds = u32(buffer, at + SECONDS);
+    const idleSeconds = readers.idleTimes?.get(flowKey(buffer, at + COOKIE, at + MATCH, at + length));
+    const idle = idleSeconds === undefined ? {} : { idleSeconds };
     const [packets, bytes] = [counter(buffer, at + PACKETS), counter(buffer, at + BYTES)];
-    routes.push({ ...describeRoute(route, endpoints), ageSeconds, packets, bytes });
+    listed.push({ ...known, ageSeconds, ...idle, packets, bytes });
   };
-  await session.listFlows(ofKind(KIND.PAIR), take);
-  await session.listFlows(ofKind(KIND.EGRESS), take);
-  await session.listFlows(ofKind(KIND.REMOTE), take);
-  return routes;
+  for (const kind of [KIND.PAIR, KIND.EGRESS, KIND.REMOTE, KIND.OPENING, KIND.ANSWER]) {
+    await session.listFlows(ofKind(kind), take);
+  }
+  return listed;
+}
+
+type Described = Omit<LiveRoute, 'ageSeconds'>;
+
+function readRoute(datapathNo: number, cookie: Cookie, match: () => Match, readers: Readers): Described | undefined {
+  const { routes, conversations, endpoints } = readers;
+  if (!isOfConversation(cookie.kind)) {
+    const route = routes.routeOf(datapathNo, cookie);
+    return route && describeRoute(route, endpoints);
+  }
+  const side = conversations.read(datapathNo, cookie, match());
+  if (side !== undefined) return describeConversation(side, endpoints);
+  const ends = routes.endsOf(datapathNo, cookie);
+  return ends && { ...describeRoute(ends, endpoints), kind: 'conversation', isFragments: true };
+}
+
+function describeConversation({ conversation, isOpening }: ConversationSide, endpoints: EndpointIndex): Described {
+  const { opener, answerer, outsideAddress } = conversation;
+  const ends = isOpening ? { from: opener, to: answerer } : { from: answerer, to: opener };
+  const isOutside = opener === OUTSIDE || answerer === OUTSIDE;
+  const live = {
+    isOpening,
+    ...classOf(conversation, isOpening),
+    ...(isOutside && { outsideAddress: outsideAddress as Ipv4 }),
+  };
+  return { ...describeRoute(ends, endpoints), kind: 'conversation', conversation: live };
 }
 
 /** The routes that a datapath was last known to have. */
@@ -103,10 +142,14 @@ export function rememberedRoutes(datapath: DatapathState, endpoints: EndpointInd
     const ageSeconds = Math.max(0, Math.floor(((now - ticks) * TICK_MS) / 1000));
     routes.push({ ...describeRoute({ from, to }, endpoints), ageSeconds });
   });
+  datapath.conversations.forEachLive((conversation, isOpening, ticks) => {
+    const ageSeconds = Math.max(0, Math.floor(((now - ticks) * TICK_MS) / 1000));
+    routes.push({ ...describeConversation({ conversation, isOpening }, endpoints), ageSeconds });
+  });
   return routes;
 }
 
-function describeRoute({ from, to }: RouteSlots, endpoints: EndpointIndex): Omit<LiveRoute, 'ageSeconds'> {
+function describeRoute({ from, to }: RouteSlots, endpoints: EndpointIndex): Described {
   const source = from === OUTSIDE ? undefined : endpoints.idOf(from);
   const destination = to === OUTSIDE ? undefined : endpoints.idOf(to);
   const kind = from === OUTSIDE || to === OUTSIDE ? 'egress' : 'pair';

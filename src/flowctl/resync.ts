@@ -4,7 +4,9 @@
 // and sends. Flows that are not ours are never listed.
 
 import { MessageWriter } from '../openflow/message-writer';
+import { decodeMatch } from '../openflow/match';
 import { BundleWriter } from './bundle-writer';
+import type { ConversationRules, ConversationSide } from './conversation-rules';
 import type { DatapathState } from './datapath-state';
 import { keyOfCookie, type DesiredFlows } from './desired-flows';
 import type { EndpointIndex } from './endpoint-index';
@@ -15,10 +17,11 @@ import {
   listedAge,
   listedCookieHigh,
   listedCookieLow,
+  LISTED_MATCH,
   type ListedFlow,
 } from './flow-listing';
 import { ABSENT, PairMap } from './pair-map';
-import { KIND, PORT_FLOW, readCookieWords, VARIANT, type Cookie } from './pipeline';
+import { isOfConversation, KIND, PORT_FLOW, readCookieWords, VARIANT, type Cookie } from './pipeline';
 import type { RouteRules, RouteSlots } from './route-rules';
 import { ticksOf } from './route-table';
 import { ENDPOINT_FLOWS } from './static-writer';
@@ -34,6 +37,7 @@ export interface Desired {
   readonly datapath: DatapathState;
   readonly flows: DesiredFlows;
   readonly routes: RouteRules;
+  readonly conversations: ConversationRules;
 }
 
 export interface ResyncOptions {
@@ -53,6 +57,8 @@ export class Resync {
   private readonly routesSeen = new PairMap();
   /** Routes that should be there: those remembered, and those found with other actions than they should have. */
   private readonly routes: RouteSlots[] = [];
+  /** Flows of conversations with other actions than they should have. */
+  private readonly outdated: ConversationSide[] = [];
   private changes = 0;
 
   constructor(
@@ -61,6 +67,7 @@ export class Resync {
   ) {
     this.endpointSeen = new Uint8Array(desired.endpoints.slotLimit);
     desired.datapath.routes.forEach((from, to) => this.routes.push({ from, to }));
+    desired.datapath.conversations.beginListing();
   }
 
   /** Flow mods that the plan had, so far. */
@@ -90,6 +97,7 @@ export class Resync {
   private keep(cookie: Cookie, buffer: Buffer, at: number, length: number): boolean {
     const { scratch, desired } = this;
     scratch.discard(0);
+    if (isOfConversation(cookie.kind)) return this.keepConversation(cookie, buffer, at, length);
     const route = desired.routes.routeOf(desired.datapath.number, cookie);
     if (route !== undefined && !desired.routes.mayStay(route)) return false;
     if (route !== undefined) desired.routes.append(scratch, route);
@@ -99,6 +107,25 @@ export class Resync {
     if (comparison === 'other') return false;
     if (route !== undefined) this.adopt(route, listedAge(buffer, at), comparison === 'same');
     else if (comparison === 'same') this.markStatic(cookie);
+    return true;
+  }
+
+  /**
+   * Conversations are learned from what is listed, and not put back: their next packets do that. Flows of fragments are
+   * not kept, as drops are not.
+   */
+  private keepConversation(cookie: Cookie, buffer: Buffer, at: number, length: number): boolean {
+    const { scratch, desired, options } = this;
+    const { datapath, conversations } = desired;
+    const match = decodeMatch(buffer, at + LISTED_MATCH, at + length);
+    const side = conversations.read(datapath.number, cookie, match);
+    if (side === undefined || !conversations.isPermitted(side.conversation)) return false;
+    conversations.append(scratch, side.conversation, side.isOpening);
+    const comparison = compareListed({ buffer, at, length }, { bytes: scratch.bytes, at: 0, length: scratch.position });
+    if (comparison === 'other') return false;
+    if (comparison === 'changed') this.outdated.push(side);
+    const installedAt = Math.max(0, options.nowMs - listedAge(buffer, at) * 1000);
+    datapath.conversations.adopt(side.conversation, side.isOpening, ticksOf(installedAt));
     return true;
   }
 
@@ -124,6 +151,7 @@ export class Resync {
    * its bundle committed, so what others send between steps is never undone by what was begun before.
    */
   *plan(writer: MessageWriter): Generator<void> {
+    this.desired.datapath.conversations.endListing(ticksOf(this.options.nowMs));
     const bundle = new BundleWriter(writer, this.options.xid, this.options.atomic);
     for (const append of this.missing(writer)) {
       bundle.add(append);
@@ -144,6 +172,9 @@ export class Resync {
     }
     yield* this.missingOfEndpoints(writer);
     yield* this.missingRoutes(writer);
+    for (const { conversation, isOpening } of this.outdated) {
+      yield () => this.desired.conversations.append(writer, conversation, isOpening);
+    }
     for (const flow of this.surplus) yield () => appendDelete(writer, xid, flow);
   }
 

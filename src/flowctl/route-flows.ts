@@ -10,7 +10,10 @@ import { ETH_TYPE } from '../packet/protocol-numbers';
 import type { FlowHost } from './model';
 import { asPortNo, cookieOf, KIND, ofKind, PORT_FLOW, PRIORITY, REGISTER, TABLE, VARIANT } from './pipeline';
 
-/** One end of a route. Of one on another host, `portNo` is its place and `mac` that host's router MAC. */
+/**
+ * One end of a route. Of one on another host, `portNo` is its place, and `mac` what it is reached by: that host's router MAC,
+ * or the host port's where a tunnel leads there.
+ */
 export interface RouteEnd {
   readonly portNo: number;
   readonly mac: Mac;
@@ -94,9 +97,22 @@ export function inwardFlow(to: OutsideEnd, hostPort: HostPort, context: RouteCon
   };
 }
 
-/** Where the fabric port is. */
-export interface FabricContext extends RouteContext {
-  readonly fabricPortNo: number;
+/** By which port other hosts are reached: the fabric port, or the host port, behind which are tunnels. */
+export interface FarContext extends RouteContext {
+  readonly farPortNo: number;
+  readonly isTunnel?: boolean;
+}
+
+/** Undefined where there is no such way from this host. */
+export function farContextOf(host: FlowHost, idleTimeoutSeconds: number, isTunnel: boolean): FarContext | undefined {
+  const { routerMac, fabric, hostPort, hasTunnels } = host;
+  const port = isTunnel ? (hasTunnels === true ? hostPort : undefined) : fabric;
+  return port && { routerMac, idleTimeoutSeconds, farPortNo: port.portNo, isTunnel };
+}
+
+/** On the fabric each host takes one from the TTL; where a tunnel is, its kernel does. */
+function hop({ isTunnel }: FarContext): Action[] {
+  return isTunnel === true ? [] : [decTtl()];
 }
 
 /** From an endpoint here to one on another host: its way from here on is that of all others. */
@@ -114,40 +130,40 @@ export function remoteOutFlow(from: OutsideEnd, to: OutsideEnd, context: RouteCo
 }
 
 /** What a packet on that way becomes in the end. */
-export function remoteOutActions(from: OutsideEnd, to: OutsideEnd, context: FabricContext): Action[] {
+export function remoteOutActions(from: OutsideEnd, to: OutsideEnd, context: FarContext): Action[] {
   return [
     setField('ethSrc', context.routerMac),
     setField('ethDst', to.mac),
     setField('ipv4Src', from.locator),
     setField('ipv4Dst', to.locator),
-    decTtl(),
-    output(asPortNo(context.fabricPortNo)),
+    ...hop(context),
+    output(asPortNo(context.farPortNo)),
   ];
 }
 
-export function remoteInActions(from: OutsideEnd, to: OutsideEnd, context: RouteContext): Action[] {
+export function remoteInActions(from: OutsideEnd, to: OutsideEnd, context: FarContext): Action[] {
   return [
     setField('ethSrc', context.routerMac),
     setField('ethDst', to.mac),
     setField('ipv4Src', from.ip),
     setField('ipv4Dst', to.ip),
-    decTtl(),
+    ...hop(context),
     output(asPortNo(to.portNo)),
   ];
 }
 
-/** From an endpoint on another host, which speaks with that host's router MAC alone, to one here. */
-export function remoteInFlow(from: OutsideEnd, to: OutsideEnd, context: FabricContext): FlowMod {
+/** From an endpoint on another host, which speaks with its `mac` alone, to one here. */
+export function remoteInFlow(from: OutsideEnd, to: OutsideEnd, context: FarContext): FlowMod {
   return {
     ...route(cookieOf(KIND.REMOTE, from.portNo, to.portNo), TABLE.FABRIC_IN, context),
-    match: fabricMatch(from, to, context.fabricPortNo),
+    match: farMatch(from, to, context.farPortNo),
     actions: remoteInActions(from, to, context),
   };
 }
 
-function fabricMatch(from: OutsideEnd, to: OutsideEnd, fabricPortNo: number): Match {
+function farMatch(from: OutsideEnd, to: OutsideEnd, farPortNo: number): Match {
   return {
-    inPort: asPortNo(fabricPortNo),
+    inPort: asPortNo(farPortNo),
     ethSrc: from.mac,
     ethType: ETH_TYPE.IPV4,
     ipv4Src: from.locator,
@@ -156,10 +172,10 @@ function fabricMatch(from: OutsideEnd, to: OutsideEnd, fabricPortNo: number): Ma
 }
 
 /** A pair that the policy refuses, where it comes in. */
-export function denyInFlow(from: OutsideEnd, to: OutsideEnd, fabricPortNo: number, seconds: number): FlowMod {
+export function denyInFlow(from: OutsideEnd, to: OutsideEnd, farPortNo: number, seconds: number): FlowMod {
   return {
     ...drop(cookieOf(KIND.DENY, from.portNo, to.portNo), TABLE.FABRIC_IN, seconds),
-    match: fabricMatch(from, to, fabricPortNo),
+    match: farMatch(from, to, farPortNo),
   };
 }
 
@@ -201,11 +217,11 @@ export function noWayInFlow(hostPortNo: number, locator: Ipv4, hardTimeoutSecond
   };
 }
 
-/** From the fabric to a locator that nobody has here. */
-export function nobodyHereFlow(fabricPortNo: number, locator: Ipv4, hardTimeoutSeconds: number): FlowMod {
+/** From other hosts to a locator that nobody has here. */
+export function nobodyHereFlow(farPortNo: number, locator: Ipv4, hardTimeoutSeconds: number): FlowMod {
   return {
-    ...drop(negativeCookie(fabricPortNo), TABLE.FABRIC_IN, hardTimeoutSeconds),
-    match: { inPort: asPortNo(fabricPortNo), ethType: ETH_TYPE.IPV4, ipv4Dst: locator },
+    ...drop(negativeCookie(farPortNo), TABLE.FABRIC_IN, hardTimeoutSeconds),
+    match: { inPort: asPortNo(farPortNo), ethType: ETH_TYPE.IPV4, ipv4Dst: locator },
   };
 }
 

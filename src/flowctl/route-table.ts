@@ -20,20 +20,62 @@ export function ticksOf(nowMs: number): number {
 }
 
 export interface RouteLimits {
+  /** Peers of one endpoint. */
   readonly perEndpoint: number;
+  /** Conversations of one endpoint: there are many between two that talk a lot, most of them over and not yet idle for long. */
+  readonly conversationsPerEndpoint: number;
+  /** Both together. */
   readonly total: number;
+}
+
+/** How many times something is of each slot. What is outside has no slot. */
+class SlotCounts {
+  private counts = new Uint32Array(16);
+
+  of(slot: number): number {
+    return slot < this.counts.length ? this.counts[slot]! : 0;
+  }
+
+  add(slot: number, by: number): void {
+    if (slot === OUTSIDE) return;
+    if (slot >= this.counts.length) {
+      const grown = new Uint32Array(Math.max(slot + 1, this.counts.length * 2));
+      grown.set(this.counts);
+      this.counts = grown;
+    }
+    this.counts[slot]! += by;
+  }
 }
 
 export class RouteTable {
   private readonly entries = new PairMap();
-  /** Entries that a slot is part of: its peers. */
-  private counts = new Uint32Array(16);
+  /** Entries that a slot is part of. */
+  private readonly peers = new SlotCounts();
+  private readonly conversationsOf = new SlotCounts();
+  private conversations = 0;
 
   constructor(private readonly limits: RouteLimits) {}
 
-  /** How many pairs have a route, in one direction or both. */
+  /** How many pairs and conversations have a route, in one direction or both. */
   get size(): number {
-    return this.entries.size;
+    return this.entries.size + this.conversations;
+  }
+
+  /** Counts the routes of a conversation, which ConversationMemory keeps. False: there is no room; `always` makes it. */
+  take(a: number, b: number, always = false): boolean {
+    const { conversationsOf, limits } = this;
+    if (!always && !this.fits(a, b, conversationsOf, limits.conversationsPerEndpoint)) return false;
+    this.conversations += 1;
+    conversationsOf.add(a, 1);
+    conversationsOf.add(b, 1);
+    return true;
+  }
+
+  /** The end of what was taken. */
+  release(a: number, b: number): void {
+    this.conversations -= 1;
+    this.conversationsOf.add(a, -1);
+    this.conversationsOf.add(b, -1);
   }
 
   /** Is there a route in this direction? */
@@ -51,9 +93,9 @@ export class RouteTable {
     const high = a < b ? b : a;
     const entry = this.entries.get(low, high);
     if (entry === ABSENT) {
-      if (!this.fits(a, b)) return false;
-      this.count(a, 1);
-      this.count(b, 1);
+      if (!this.fits(a, b, this.peers, this.limits.perEndpoint)) return false;
+      this.peers.add(a, 1);
+      this.peers.add(b, 1);
     } else if ((entry & BOTH) === BOTH && entry >>> 2 === ticks) {
       return undefined;
     }
@@ -66,8 +108,8 @@ export class RouteTable {
     const [low, high] = from < to ? [from, to] : [to, from];
     const entry = this.entries.get(low, high);
     if (entry === ABSENT) {
-      this.count(from, 1);
-      this.count(to, 1);
+      this.peers.add(from, 1);
+      this.peers.add(to, 1);
     }
     const directions = (entry === ABSENT ? 0 : entry & BOTH) | directionOf(from, to);
     this.entries.set(low, high, ticks * 4 + directions);
@@ -86,7 +128,7 @@ export class RouteTable {
 
   /** Forgets every route from and to a slot. True where there was one. */
   deleteSlot(slot: number): boolean {
-    if (slot !== OUTSIDE && this.countOf(slot) === 0) return false;
+    if (slot !== OUTSIDE && this.peers.of(slot) === 0) return false;
     const gone: number[] = [];
     this.entries.forEach((low, high) => {
       if (low === slot || high === slot) gone.push(low, high);
@@ -103,29 +145,14 @@ export class RouteTable {
     });
   }
 
-  private fits(a: number, b: number): boolean {
-    const { perEndpoint, total } = this.limits;
-    return this.countOf(a) < perEndpoint && this.countOf(b) < perEndpoint && this.entries.size < total;
+  private fits(a: number, b: number, counts: SlotCounts, most: number): boolean {
+    return counts.of(a) < most && counts.of(b) < most && this.size < this.limits.total;
   }
 
   private forget(low: number, high: number): void {
     if (!this.entries.delete(low, high)) return;
-    this.count(low, -1);
-    this.count(high, -1);
-  }
-
-  private countOf(slot: number): number {
-    return slot < this.counts.length ? this.counts[slot]! : 0;
-  }
-
-  private count(slot: number, by: number): void {
-    if (slot === OUTSIDE) return;
-    if (slot >= this.counts.length) {
-      const grown = new Uint32Array(Math.max(slot + 1, this.counts.length * 2));
-      grown.set(this.counts);
-      this.counts = grown;
-    }
-    this.counts[slot]! += by;
+    this.peers.add(low, -1);
+    this.peers.add(high, -1);
   }
 }
 

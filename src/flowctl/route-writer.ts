@@ -9,6 +9,7 @@ import type { MessageWriter } from '../openflow/message-writer';
 import { encodePacketOut } from '../openflow/packet-out';
 import { compileTemplate } from '../openflow/template';
 import type { PacketView } from '../packet/packet-view';
+import { ConversationWriter } from './conversation-writer';
 import type { EndpointIndex } from './endpoint-index';
 import type { FlowHost } from './model';
 import { asPortNo } from './pipeline';
@@ -104,12 +105,14 @@ export class RouteWriter {
   private outside: ReturnType<typeof compileOutside>;
   /** Those between an endpoint here and one on another host. */
   readonly remote: RemoteWriter;
+  readonly conversations: ConversationWriter;
 
   constructor(
     private readonly endpoints: EndpointIndex,
-    private readonly idleTimeoutSeconds: number,
+    readonly idleTimeoutSeconds: number,
   ) {
     this.remote = new RemoteWriter(endpoints);
+    this.conversations = new ConversationWriter(endpoints, idleTimeoutSeconds);
   }
 
   /** Compiles the templates for a host: some hundred microseconds. Before it, nothing is appended. */
@@ -118,6 +121,7 @@ export class RouteWriter {
     this.pair = compilePair(context);
     this.outside = compileOutside(host, context);
     this.remote.setHost(host, this.idleTimeoutSeconds);
+    this.conversations.setHost(host);
   }
 
   /** Is there a host port, and so a way outside? */

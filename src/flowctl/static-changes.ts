@@ -57,7 +57,9 @@ export function appendKindRemoval(writer: MessageWriter, xid: number, kind: Kind
 /** No way outside any more, or one that was not there before: what was decided about it is decided anew. */
 export function appendOutsideReset(writer: MessageWriter, xid: number): void {
   appendKindRemoval(writer, xid, KIND.EGRESS);
-  encodeFlowMod(writer, xid, { ...deletion(ofKind(KIND.NEGATIVE)), table: TABLE.OUTSIDE });
+  for (const kind of [KIND.OPENING, KIND.ANSWER, KIND.DENY, KIND.NEGATIVE]) {
+    encodeFlowMod(writer, xid, { ...deletion(ofKind(kind)), table: TABLE.OUTSIDE });
+  }
 }
 
 function deletion(by: { cookie: bigint; cookieMask: bigint }): FlowMod {

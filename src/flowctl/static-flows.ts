@@ -2,16 +2,18 @@
 // construction of what `ovs-ofctl` would be told; nothing is sent here. Whether one is there costs no traffic anything.
 
 import type { Cidr, Ipv4, Mac } from '../base/addresses';
-import { move, output, setField, whole, type Action } from '../openflow/action';
+import { move, output, setField, whole } from '../openflow/action';
 import { OFPP } from '../openflow/constants';
 import type { FlowMod } from '../openflow/flow-mod';
 import type { Masked, Match } from '../openflow/match';
 import { ETH_TYPE, ICMP, IP_PROTO } from '../packet/protocol-numbers';
 import {
+  back,
   DROP,
+  echoBack,
   flow,
   FRAGMENTS,
-  icmpErrorMatch,
+  icmpMatch,
   ICMP_ERRORS,
   ipv4Match,
   LATER,
@@ -37,9 +39,6 @@ import {
   TABLE,
   VARIANT,
 } from './pipeline';
-
-/** TTL of what the gateway says. */
-const GATEWAY_TTL = 64;
 
 /** An endpoint as its flows need it. */
 export interface EndpointRow {
@@ -125,7 +124,7 @@ function outsideBase(host: FlowHost): FlowMod[] {
   const { OUTSIDE } = PRIORITY;
   const icmp = ICMP_ERRORS.map(([type, isWanted], i) =>
     base(BASE.ICMP_UNREACHABLE + i, TABLE.OUTSIDE, OUTSIDE.ICMP, {
-      match: icmpErrorMatch(type),
+      match: icmpMatch(type),
       ...(isWanted ? punt(PUNT_REASON.ICMP_ERROR) : DROP),
     }),
   );
@@ -140,20 +139,29 @@ function puntMiss(): FlowMod {
   return base(BASE.PUNT_MISS, TABLE.PUNT, PRIORITY.PUNT.MISS, { match: {} });
 }
 
-/** What the host port may send: to locators, with the port's own MAC. Empty where there is no host port. */
+/**
+ * What the host port may send: to locators, with the port's own MAC. What comes from a locator that is not this host's own
+ * came out of a tunnel. Empty where there is no host port.
+ */
 export function hostFlows(host: FlowHost): FlowMod[] {
   if (host.hostPort === undefined) return [];
   const { portNo, mac } = host.hostPort;
   const inPort = asPortNo(portNo);
-  const { IP, ARP_SELF, ARP, PUNT } = PORT_FLOW;
+  const { IP, ARP_SELF, ARP, PUNT, TUNNEL, OWN_LOCATOR, OWN_NAMES } = PORT_FLOW;
   const locators = ipv4Match(host.locatorRange);
   const of = (which: number, priority: number, rest: FlowRest) =>
     flow(cookieOf(KIND.HOST, portNo, VARIANT | which), TABLE.CLASSIFY, priority, rest);
+  const ip = { inPort, ethSrc: mac, ethDst: host.routerMac, ethType: ETH_TYPE.IPV4, ipv4Dst: locators };
+  const own = (which: number, ipv4Src: Ipv4) =>
+    of(which, PRIORITY.CLASSIFY.OWN_LOCATOR, { match: { ...ip, ipv4Src }, gotoTable: TABLE.OUTSIDE });
+  const tunnel = [
+    of(TUNNEL, PRIORITY.CLASSIFY.TUNNEL, { match: { ...ip, ipv4Src: locators }, gotoTable: TABLE.FABRIC_IN }),
+    own(OWN_LOCATOR, host.hostAddress),
+    ...(host.dnsAddress === undefined ? [] : [own(OWN_NAMES, host.dnsAddress)]),
+  ];
   return [
-    of(IP, PRIORITY.CLASSIFY.IP, {
-      match: { inPort, ethSrc: mac, ethDst: host.routerMac, ethType: ETH_TYPE.IPV4, ipv4Dst: locators },
-      gotoTable: TABLE.OUTSIDE,
-    }),
+    of(IP, PRIORITY.CLASSIFY.IP, { match: ip, gotoTable: TABLE.OUTSIDE }),
+    ...(host.hasTunnels === true ? tunnel : []),
     of(ARP_SELF, PRIORITY.CLASSIFY.ARP_SELF, {
       match: { inPort, ethType: ETH_TYPE.ARP, arpTpa: host.hostAddress },
     }),
@@ -220,25 +228,16 @@ function gatewayEcho(network: FlowNetwork, gateway: Ipv4, routerMac: Mac): FlowM
     ipProto: IP_PROTO.ICMP,
     [REGISTER.NETWORK]: network.key,
   });
-  const back = (...between: Action[]): Action[] => [
-    move(whole('ethSrc'), whole('ethDst')),
-    setField('ethSrc', routerMac),
-    move(whole('ipv4Src'), whole('ipv4Dst')),
-    setField('ipv4Src', gateway),
-    ...between,
-    setField('nwTtl', GATEWAY_TTL),
-    output(OFPP.IN_PORT),
-  ];
   const { ECHO, ECHO_LATER } = NETWORK_FLOW;
   return [
     flow(networkCookie(network.key, ECHO), TABLE.ROUTE, PRIORITY.ROUTE.ECHO, {
       match: { ...ping(NOT_LATER), icmpv4Type: ICMP.ECHO_REQUEST },
-      actions: back(setField('icmpv4Type', ICMP.ECHO_REPLY)),
+      actions: echoBack(routerMac, gateway),
     }),
     // Later fragments of a large ping have no type: all of that protocol turn back.
     flow(networkCookie(network.key, ECHO_LATER), TABLE.ROUTE, PRIORITY.ROUTE.ECHO, {
       match: ping(LATER),
-      actions: back(),
+      actions: back(routerMac, gateway),
     }),
   ];
 }

@@ -1,6 +1,7 @@
 // Reads what `nft list table` prints, to tell whether the table is as we left it. Rules are compared with the listing of the time when
 // they were made, since nft words them its own way; elements are compared with what is wanted. Pure.
 
+import type { FilterCounts } from './host';
 import { elementText, PROTOCOL_NUMBERS, type Element } from './firewall-rules';
 
 export interface Listing {
@@ -21,6 +22,14 @@ export function parseListing(listing: string): Listing {
     },
   );
   return { rules: rules.split(/\s+/).join(' '), elements };
+}
+
+/** Reads the output of `nft list counters`. */
+export function parseCounters(listing: string): FilterCounts {
+  const counters = listing.matchAll(/counter (\w+) \{\s*packets (\d+) bytes (\d+)/g);
+  return Object.fromEntries(
+    [...counters].map(([, name = '', packets, bytes]) => [name, { packets: Number(packets), bytes: Number(bytes) }]),
+  );
 }
 
 /** True where a map or set holds exactly what is wanted. */

@@ -1,8 +1,9 @@
 // The table `inet daolinet` as text for `nft -f`. Pure: the wanted state in, a transaction out. Rules never change while the
 // agent runs; published ports are elements of maps, so that adding one costs the same with ten of them and ten thousand.
 
-import { cidrHolds, formatCidr, formatIpv4, type Cidr } from '../base/addresses';
-import type { FirewallConfig, PublishedEndpoint, PublishedPort } from './host';
+import { cidrHolds, formatCidr, formatIpv4, type Cidr, type Ipv4 } from '../base/addresses';
+import { buildTunnelChains, TUNNEL_COUNTERS, TUNNELS } from './firewall-tunnels';
+import type { FirewallConfig, ForwardedPort, PublishedEndpoint, PublishedPort } from './host';
 
 export const TABLE = 'inet daolinet';
 
@@ -11,18 +12,49 @@ export const PROTOCOL_NUMBERS = { tcp: 6, udp: 17, sctp: 132 } as const;
 
 /** A value in a map or set of the table. */
 export interface Element {
-  readonly object: 'published' | 'published_at' | 'pool_clients' | 'docker_bridges' | 'closed_ports' | 'doors';
+  readonly object:
+    | 'published'
+    | 'published_at'
+    | 'published_from'
+    | 'published_from_at'
+    | 'refused_ports'
+    | 'refused_ports_at'
+    | 'pool_clients'
+    | 'docker_bridges'
+    | 'closed_ports'
+    | 'doors';
   readonly key: string;
   /** Empty for a set. */
   readonly value: string;
 }
 
-function portElement(endpoint: PublishedEndpoint, port: PublishedPort): Element {
-  const key = `${PROTOCOL_NUMBERS[port.protocol]} . ${port.hostPort}`;
-  const value = `${formatIpv4(endpoint.locator)} . ${port.containerPort}`;
-  return port.hostIp === undefined
-    ? { object: 'published', key, value }
-    : { object: 'published_at', key: `${formatIpv4(port.hostIp)} . ${key}`, value };
+/** Whoever has ports in the table. */
+export type Publisher = PublishedEndpoint | ForwardedPort;
+
+const set = (object: Element['object'], key: string): Element => ({ object, key, value: '' });
+
+/** "6 . 8080", with the host address in front where there is one. */
+function portKey({ protocol, hostPort, hostIp }: Omit<PublishedPort, 'containerPort'>): string {
+  const key = `${PROTOCOL_NUMBERS[protocol]} . ${hostPort}`;
+  return hostIp === undefined ? key : `${formatIpv4(hostIp)} . ${key}`;
+}
+
+function portElement({ locator }: PublishedEndpoint, port: PublishedPort): Element {
+  const value = `${formatIpv4(locator)} . ${port.containerPort}`;
+  return { object: port.hostIp === undefined ? 'published' : 'published_at', key: portKey(port), value };
+}
+
+/** A port that is not for everybody is translated for those whom it is for, and refused where a packet was not translated. */
+function forwardElements(port: ForwardedPort): Element[] {
+  const { target, from, hostIp } = port;
+  const isForAll = hostIp === undefined;
+  const key = portKey(port);
+  const refused = set(isForAll ? 'refused_ports' : 'refused_ports_at', key);
+  if (target === undefined) return [refused];
+  const value = `${formatIpv4(target.locator)} . ${target.port}`;
+  if (from.length === 0) return [{ object: isForAll ? 'published' : 'published_at', key, value }];
+  const object = isForAll ? 'published_from' : 'published_from_at';
+  return [refused, ...widest(from).map((cidr) => ({ object, key: `${formatCidr(cidr)} . ${key}`, value }) as const)];
 }
 
 /** Without those that lie in another one: an interval set takes no overlap. */
@@ -32,34 +64,40 @@ function widest(pools: readonly Cidr[]): Cidr[] {
     .reduce<Cidr[]>((kept, pool) => (kept.some((wide) => cidrHolds(wide, pool.base)) ? kept : [...kept, pool]), []);
 }
 
-function elementsOf(endpoint: PublishedEndpoint | undefined): Element[] {
-  if (endpoint === undefined || endpoint.ports.length === 0) return [];
-  const locator = formatIpv4(endpoint.locator);
-  const ports = new Map(
-    endpoint.ports.map((port) => [identity(portElement(endpoint, port)), portElement(endpoint, port)]),
-  );
-  return [
-    ...ports.values(),
-    ...widest(endpoint.tenantPools).map((pool): Element => ({
-      object: 'pool_clients',
-      key: `${locator} . ${formatCidr(pool)}`,
-      value: '',
-    })),
-  ];
+function poolElements(locator: Ipv4, tenantPools: readonly Cidr[]): Element[] {
+  return widest(tenantPools).map((pool) => set('pool_clients', `${formatIpv4(locator)} . ${formatCidr(pool)}`));
+}
+
+function elementsOf(publisher: Publisher): Element[] {
+  if ('name' in publisher) {
+    const { target } = publisher;
+    return [
+      ...forwardElements(publisher),
+      ...(target === undefined ? [] : poolElements(target.locator, target.tenantPools)),
+    ];
+  }
+  if (publisher.ports.length === 0) return [];
+  const ports = new Map(publisher.ports.map((port) => [publishedKey(port), portElement(publisher, port)]));
+  return [...ports.values(), ...poolElements(publisher.locator, publisher.tenantPools)];
 }
 
 const identity = ({ object, key }: Element): string => `${object} ${key}`;
 const sameElement = (a: Element | undefined, b: Element): boolean => a !== undefined && a.value === b.value;
 
-/** What names a published port on the host, to tell two that are the same. */
-export function publishedKeys(endpoint: PublishedEndpoint): string[] {
-  return endpoint.ports.map((port) => identity(portElement(endpoint, port)));
+function publishedKey(port: Omit<PublishedPort, 'containerPort'>): string {
+  return `${port.hostIp === undefined ? 'published' : 'published_at'} ${portKey(port)}`;
 }
 
-/** The commands that turn the elements of one endpoint from `before` to `after`; empty where nothing changes. */
-export function buildChange(before: PublishedEndpoint | undefined, after: PublishedEndpoint | undefined): string {
-  const old = new Map(elementsOf(before).map((element) => [identity(element), element]));
-  const wanted = new Map(elementsOf(after).map((element) => [identity(element), element]));
+/** What names a published port on the host, to tell two that are the same. */
+export function publishedKeys(publisher: Publisher): string[] {
+  return ('name' in publisher ? [publisher] : publisher.ports).map(publishedKey);
+}
+
+/** The commands that turn the elements of some publishers from `before` to `after`; empty where nothing changes. */
+export function buildChange(before: readonly Publisher[], after: readonly Publisher[]): string {
+  const own = (publishers: readonly Publisher[]) =>
+    new Map(publishers.flatMap(elementsOf).map((element) => [identity(element), element] as const));
+  const [old, wanted] = [own(before), own(after)];
   const command = (verb: 'add' | 'delete', element: Element): string =>
     `${verb} element ${TABLE} ${element.object} { ${verb === 'add' ? elementText(element) : element.key} }`;
   return [
@@ -83,9 +121,8 @@ function bridgePairs(hostInterface: string, names: readonly string[]): string[] 
 const quote = (name: string): string => `"${name}"`;
 
 /** Everything that the maps and sets are to hold. */
-export function elementsOfState(config: FirewallConfig, published: Iterable<PublishedEndpoint>): Element[] {
-  const of = (object: Element['object'], keys: readonly string[]): Element[] =>
-    keys.map((key) => ({ object, key, value: '' }));
+export function elementsOfState(config: FirewallConfig, published: Iterable<Publisher>): Element[] {
+  const of = (object: Element['object'], keys: readonly string[]): Element[] => keys.map((key) => set(object, key));
   return [
     ...of('docker_bridges', bridgePairs(config.hostInterface, config.dockerBridges)),
     ...of(
@@ -128,23 +165,44 @@ function buildObjects(elements: readonly Element[]): string {
   map published_at {
     type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service;${of('published_at')}
   }
+  # client . port: ports that are not for everybody
+  map published_from {
+    type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; flags interval;${of('published_from')}
+  }
+  map published_from_at {
+    type ipv4_addr . ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; flags interval;${of('published_from_at')}
+  }
+  # ports that the agent holds, and lets nobody in by its sockets
+  set refused_ports {
+    type inet_proto . inet_service;${of('refused_ports')}
+  }
+  set refused_ports_at {
+    type ipv4_addr . inet_proto . inet_service;${of('refused_ports_at')}
+  }
   counter around_datapath { }
   counter locator_back_door { }
   counter loopback_forged { }
   counter locator_forged { }
   counter docker_bridge_refused { }
-  counter closed_port_refused { }`;
+  counter closed_port_refused { }
+  counter forwarded_port_refused { }${TUNNEL_COUNTERS}`;
 }
 
-/** Published ports: from the host's addresses to the endpoint's locator. */
-function buildNat(hostInterface: string, hostAddress: string, blocks: string): string {
+/** Published ports: from the host's addresses to the endpoint's locator, which may be of another host. */
+function buildNat({ hostAddress, locatorRange }: FirewallConfig, hostInterface: string, blocks: string): string {
+  const own = formatIpv4(hostAddress);
   const translate = `
     fib daddr type != local return
     dnat ip to ip daddr . meta l4proto . th dport map @published_at
-    dnat ip to meta l4proto . th dport map @published`;
+    dnat ip to meta l4proto . th dport map @published
+    # Without the protocols nft takes no map of intervals
+    meta l4proto { 6, 17 } dnat ip to ip saddr . ip daddr . meta l4proto . th dport map @published_from_at
+    meta l4proto { 6, 17 } dnat ip to ip saddr . meta l4proto . th dport map @published_from`;
   return `
   chain prerouting_nat {
     type nat hook prerouting priority dstnat; policy accept;
+    # Other hosts reach no port of this one by its locator
+    iifname ${TUNNELS} return
     # A neighbour may not reach what is published to the host itself; the host's own packets pass the output hook.
     ip daddr 127.0.0.0/8 return${translate}
   }
@@ -153,9 +211,11 @@ function buildNat(hostInterface: string, hostAddress: string, blocks: string): s
   }
   chain postrouting_nat {
     type nat hook postrouting priority srcnat; policy accept;
-    oifname ${hostInterface} ip saddr 127.0.0.0/8 snat ip to ${hostAddress}
-    oifname ${hostInterface} iifname ${hostInterface} snat ip to ${hostAddress}
-    oifname ${hostInterface} ip daddr . ip saddr @pool_clients snat ip to ${hostAddress}
+    # Of another host: the answers have to come back here
+    oifname ${hostInterface} ip daddr ${formatCidr(locatorRange)} ip daddr != ${blocks} snat ip to ${own}
+    oifname ${hostInterface} ip saddr 127.0.0.0/8 snat ip to ${own}
+    oifname ${hostInterface} iifname ${hostInterface} snat ip to ${own}
+    oifname ${hostInterface} ip daddr . ip saddr @pool_clients snat ip to ${own}
     oifname != { "lo", ${hostInterface} } ip saddr ${blocks} masquerade
   }`;
 }
@@ -175,6 +235,9 @@ function buildFilter(config: FirewallConfig, hostInterface: string, blocks: stri
   }
   chain forward {
     type filter hook forward priority filter - 5; policy accept;
+    iifname ${TUNNELS} goto from_tunnel
+    oifname ${TUNNELS} goto to_tunnel
+    iifname ${hostInterface} ip saddr != ${blocks} goto from_elsewhere
     oifname ${hostInterface} jump to_locators
     iifname ${hostInterface} jump from_locators
   }
@@ -183,9 +246,13 @@ function buildFilter(config: FirewallConfig, hostInterface: string, blocks: stri
     ct status dnat accept
     counter name locator_back_door drop
   }
+  # A container of another host answers who came by a port of this one, and does nothing else
+  chain from_elsewhere {
+    ip saddr ${locatorRange} ct state established,related ct status dnat accept
+    counter name locator_forged drop
+  }
   chain from_locators {
     meta nfproto ipv6 drop
-    ip saddr != ${blocks} counter name locator_forged drop
     ct state established,related accept
     ip daddr ${locatorRange} counter name locator_back_door drop
     meta l4proto 6 ip daddr . th dport @doors counter name closed_port_refused drop
@@ -193,13 +260,25 @@ function buildFilter(config: FirewallConfig, hostInterface: string, blocks: stri
     iifname . oifname @docker_bridges counter name docker_bridge_refused drop
   }
   chain input {
-    type filter hook input priority filter - 5; policy accept;${names}
+    type filter hook input priority filter - 5; policy accept;
+    iifname ${TUNNELS} goto to_host_by_tunnel${names}
+    iifname ${hostInterface} ip saddr != ${blocks} ct state != { established, related } counter name locator_forged drop
+    meta l4proto . th dport @refused_ports counter name forwarded_port_refused goto refuse
+    ip daddr . meta l4proto . th dport @refused_ports_at counter name forwarded_port_refused goto refuse
     iifname ${hostInterface} ct state new meta l4proto . th dport @closed_ports counter name closed_port_refused drop
+  }
+  chain refuse {
+    meta l4proto 6 reject with tcp reset
+    reject
   }
   chain output {
     type filter hook output priority filter - 5; policy accept;
-    # conf/all/send_redirects would send them although they are off for this interface
+    # conf/all/send_redirects would send them although they are off for these interfaces
     oifname ${hostInterface} icmp type redirect drop
+    oifname ${TUNNELS} icmp type redirect drop
+    # A peer that says it is at a locator: its tunnel would go through itself, round and round. Ports of this host lead there
+    oifname ${TUNNELS} ct status dnat accept
+    oifname ${TUNNELS} meta l4proto 17 counter name tunnel_refused drop
   }`;
 }
 
@@ -211,14 +290,15 @@ function buildNames(address: string): string {
 }
 
 /** One transaction that replaces whatever the table was. */
-export function buildTable(config: FirewallConfig, published: Iterable<PublishedEndpoint>): string {
+export function buildTable(config: FirewallConfig, published: Iterable<Publisher>): string {
   const hostInterface = quote(config.hostInterface);
   const blocks = `{ ${config.locatorBlocks.map(formatCidr).join(', ')} }`;
   return `add table ${TABLE}
 delete table ${TABLE}
 table ${TABLE} {${buildObjects(elementsOfState(config, published))}
-${buildNat(hostInterface, formatIpv4(config.hostAddress), blocks)}
+${buildNat(config, hostInterface, blocks)}
 ${buildFilter(config, hostInterface, blocks)}
+${buildTunnelChains(config)}
 }
 `;
 }

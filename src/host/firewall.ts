@@ -7,15 +7,27 @@ import { KeyedQueue } from '../base/keyed-queue';
 import type { Logger } from '../base/logger';
 import type { CoProcessSession, Reply } from './co-process-session';
 import { withInput } from './dialogues';
-import { holdsElements, parseListing } from './firewall-listing';
-import { buildBridges, buildChange, buildTable, elementsOfState, publishedKeys, TABLE } from './firewall-rules';
+import { holdsElements, parseCounters, parseListing } from './firewall-listing';
+import { buildBridges, buildChange, buildTable, elementsOfState, TABLE, type Publisher } from './firewall-rules';
 import { parseForwardListing, planForwardAcceptance, planForwardRemoval } from './forward-acceptance';
-import type { Firewall, FirewallConfig, PublishedEndpoint } from './host';
+import { TUNNELS_IPTABLES } from './firewall-tunnels';
+import type { FilterCounts, FilterState, Firewall, FirewallConfig, ForwardedPort, PublishedEndpoint } from './host';
 import { checkInterfaceName } from './links';
+import {
+  claim,
+  connectionsBy,
+  isForwarded,
+  keyOf,
+  locatorOf,
+  release,
+  ruleKey,
+  strayFlows,
+  targetOf,
+  withPoolsOf,
+  withPoolsOfFirst,
+} from './publishers';
 
 const MAX_WAITING = 4096;
-/** Each costs a look at every tracked connection. Of a wide range of ports, the first that many are seen to. */
-const MAX_FLUSHED_PORTS = 64;
 const LIST = `nft -s list table ${TABLE}`;
 
 /** The kernel keeps rules of both flavours side by side, and a packet must be accepted by both. */
@@ -30,10 +42,16 @@ function listForward(flavour: Flavour): string {
   return flavour === 'iptables-legacy' ? `if ${HAS_LEGACY}; then ${list}; fi` : list;
 }
 
+/** What Docker's rules have to let through: what may pass in truth is decided in our own table. */
+function forwardedInterfaces({ hostInterface, tunnels }: FirewallConfig): string[] {
+  return [hostInterface, ...(tunnels === undefined ? [] : [TUNNELS_IPTABLES])];
+}
+
 export class NftFirewall implements Firewall {
   private readonly queue = new KeyedQueue(MAX_WAITING);
   private config: FirewallConfig | undefined;
-  private published = new Map<string, PublishedEndpoint>();
+  /** Endpoints with published ports, and ports of firewall rules, by keyOf. */
+  private published = new Map<string, Publisher>();
   /** Who has a published port, by its key in the table. */
   private owners = new Map<string, string>();
   /** How nft lists the rules as we made them. */
@@ -47,12 +65,14 @@ export class NftFirewall implements Firewall {
   apply(config: FirewallConfig, published: readonly PublishedEndpoint[]): Promise<void> {
     [config.hostInterface, ...config.dockerBridges].forEach(checkInterfaceName);
     return this.serially(async () => {
+      const forwarded = [...this.published.values()].filter(isForwarded);
+      const all: readonly Publisher[] = [...published, ...forwarded.map((port) => withPoolsOfFirst(port, published))];
       const owners = new Map<string, string>();
-      for (const endpoint of published) claim(owners, endpoint);
-      await this.replaceTable(config, published);
+      for (const publisher of all) claim(owners, publisher);
+      await this.replaceTable(config, all);
       this.config = config;
       this.owners = owners;
-      this.published = new Map(published.map((endpoint) => [endpoint.endpointId, endpoint]));
+      this.published = new Map(all.map((publisher) => [keyOf(publisher), publisher]));
       await this.acceptForwarding();
     });
   }
@@ -70,20 +90,8 @@ export class NftFirewall implements Firewall {
 
   publish(endpoint: PublishedEndpoint): Promise<void> {
     return this.serially(async () => {
-      this.requireConfig();
-      const before = this.published.get(endpoint.endpointId);
-      const owners = new Map(this.owners);
-      release(owners, before);
-      claim(owners, endpoint);
-      this.owners = owners;
-      this.published.set(endpoint.endpointId, endpoint);
-      try {
-        await this.transactOrRebuild(buildChange(before, endpoint));
-      } catch (error) {
-        this.forget(endpoint);
-        if (before !== undefined) this.remember(before);
-        throw error;
-      }
+      const before = this.published.get(keyOf(endpoint));
+      await this.put(endpoint);
       await this.conntrackDelete(...strayFlows(before, endpoint));
     });
   }
@@ -91,10 +99,27 @@ export class NftFirewall implements Firewall {
   withdraw(endpointId: string): Promise<void> {
     return this.serially(async () => {
       const endpoint = this.published.get(endpointId);
-      if (endpoint === undefined) return;
-      this.forget(endpoint);
-      await this.transactOrRebuild(buildChange(endpoint, undefined));
+      if (endpoint === undefined || isForwarded(endpoint)) return;
+      await this.drop(endpoint);
       if (endpoint.ports.length > 0) await this.conntrackDelete(`--reply-src ${formatIpv4(endpoint.locator)}`);
+    });
+  }
+
+  forward(port: ForwardedPort): Promise<void> {
+    return this.serially(async () => {
+      const before = this.published.get(keyOf(port));
+      await this.put(port);
+      const isMoved = before !== undefined && targetOf(before) !== targetOf(port);
+      await this.conntrackDelete(...strayFlows(before, port), ...(isMoved ? connectionsBy(before) : []));
+    });
+  }
+
+  stopForwarding(name: string): Promise<void> {
+    return this.serially(async () => {
+      const port = this.published.get(ruleKey(name));
+      if (port === undefined) return;
+      await this.drop(port);
+      await this.conntrackDelete(...connectionsBy(port));
     });
   }
 
@@ -107,15 +132,40 @@ export class NftFirewall implements Firewall {
     return this.serially(async () => void (await this.acceptForwarding()));
   }
 
+  counters(): Promise<FilterCounts> {
+    return this.serially(async () => {
+      const { stdout, stderr, status } = await this.shell.run(`nft list counters table ${TABLE}`);
+      if (status === 0) return parseCounters(stdout);
+      throw new DaoliError('internal', `the counters of the packet filter cannot be read: ${stderr.trim()}`, TABLE);
+    });
+  }
+
+  inspect(): Promise<FilterState> {
+    return this.serially(async () => {
+      const { config } = this;
+      if (config === undefined) return { missingForward: 0, isTableRight: false };
+      let missingForward = 0;
+      for (const flavour of FLAVOURS) {
+        const { stdout } = await this.shell.run(listForward(flavour));
+        missingForward += planForwardAcceptance(parseForwardListing(stdout), forwardedInterfaces(config)).length;
+      }
+      return { missingForward, isTableRight: await this.isTableRight(config) };
+    });
+  }
+
+  private async isTableRight(config: FirewallConfig): Promise<boolean> {
+    const { stdout, status } = await this.shell.run(LIST);
+    const listing = parseListing(stdout);
+    const wanted = elementsOfState(config, this.published.values());
+    return status === 0 && listing.rules === this.rules && holdsElements(listing, wanted);
+  }
+
   /** Puts everything back that is not as it is wanted, and says how many things that were. */
   repair(): Promise<number> {
     return this.serially(async () => {
       if (this.config === undefined) return 0;
       const missing = await this.acceptForwarding();
-      const { stdout, status } = await this.shell.run(LIST);
-      const wanted = elementsOfState(this.config, this.published.values());
-      const listing = parseListing(stdout);
-      if (status === 0 && listing.rules === this.rules && holdsElements(listing, wanted)) return missing;
+      if (await this.isTableRight(this.config)) return missing;
       await this.replaceTable(this.config, this.published.values());
       return missing + 1;
     });
@@ -136,7 +186,10 @@ export class NftFirewall implements Firewall {
       if (config === undefined) return;
       for (const flavour of FLAVOURS) {
         const { stdout } = await this.shell.run(listForward(flavour));
-        await this.iptables(flavour, planForwardRemoval(parseForwardListing(stdout), config.hostInterface));
+        await this.iptables(
+          flavour,
+          planForwardRemoval(parseForwardListing(stdout), [config.hostInterface, TUNNELS_IPTABLES]),
+        );
       }
     });
   }
@@ -150,17 +203,50 @@ export class NftFirewall implements Firewall {
     throw new DaoliError('unavailable', 'the packet filter is not set up yet: try again', TABLE);
   }
 
-  private remember(endpoint: PublishedEndpoint): void {
-    this.published.set(endpoint.endpointId, endpoint);
-    claim(this.owners, endpoint);
+  /** Adds or replaces a publisher. Throws `conflict`, and then nothing has changed. */
+  private async put(publisher: Publisher): Promise<void> {
+    this.requireConfig();
+    const before = this.published.get(keyOf(publisher));
+    const owners = new Map(this.owners);
+    release(owners, before);
+    claim(owners, publisher);
+    const siblings = this.siblingsOf(publisher);
+    const after = [publisher, ...siblings.map((sibling) => withPoolsOf(sibling, publisher))];
+    const old = before === undefined ? siblings : [before, ...siblings];
+    const { published: publishedBefore, owners: ownersBefore } = this;
+    this.published = new Map(this.published);
+    for (const each of after) this.published.set(keyOf(each), each);
+    this.owners = owners;
+    try {
+      await this.transactOrRebuild(this.changeOf(old, after));
+    } catch (error) {
+      this.published = publishedBefore;
+      this.owners = ownersBefore;
+      throw error;
+    }
   }
 
-  private forget(endpoint: PublishedEndpoint): void {
-    this.published.delete(endpoint.endpointId);
-    release(this.owners, endpoint);
+  private async drop(publisher: Publisher): Promise<void> {
+    this.published.delete(keyOf(publisher));
+    release(this.owners, publisher);
+    await this.transactOrRebuild(this.changeOf([publisher], []));
   }
 
-  private async replaceTable(config: FirewallConfig, published: Iterable<PublishedEndpoint>): Promise<void> {
+  /** The elements that others have as well stay: pools are those of a locator, whoever publishes there. */
+  private changeOf(before: readonly Publisher[], after: readonly Publisher[]): string {
+    const known = new Set([...before, ...after].map(keyOf));
+    const others = before.flatMap((each) => this.siblingsOf(each)).filter((each) => !known.has(keyOf(each)));
+    return buildChange([...before, ...others], [...after, ...others]);
+  }
+
+  /** The others whose ports lead to the same locator. */
+  private siblingsOf(publisher: Publisher): Publisher[] {
+    const [locator, key] = [locatorOf(publisher), keyOf(publisher)];
+    if (locator === undefined) return [];
+    return [...this.published.values()].filter((other) => locatorOf(other) === locator && keyOf(other) !== key);
+  }
+
+  private async replaceTable(config: FirewallConfig, published: Iterable<Publisher>): Promise<void> {
     const reply = await this.transact(buildTable(config, published), LIST);
     this.rules = parseListing(reply.stdout).rules;
   }
@@ -188,7 +274,7 @@ export class NftFirewall implements Firewall {
     let missing = 0;
     for (const flavour of flavours) {
       const { stdout } = await this.shell.run(listForward(flavour));
-      const plan = planForwardAcceptance(parseForwardListing(stdout), config.hostInterface);
+      const plan = planForwardAcceptance(parseForwardListing(stdout), forwardedInterfaces(config));
       await this.iptables(flavour, plan);
       missing += plan.length;
     }
@@ -209,36 +295,4 @@ export class NftFirewall implements Firewall {
     const words = stderr.split('\n').filter((line) => line !== '' && !/ flow entries have been deleted/.test(line));
     if (words.length > 0) this.logger.warn('tracked connections could not be ended', { reason: words.join('; ') });
   }
-}
-
-/**
- * What finds UDP flows to ports that are new. Whoever sent to one while nobody had it (its container was restarting) is
- * tracked as talking to the host itself, and would pass the rules by for as long as it goes on.
- */
-function strayFlows(before: PublishedEndpoint | undefined, after: PublishedEndpoint): string[] {
-  const known = new Set(before === undefined ? [] : publishedKeys(before));
-  return after.ports
-    .filter(
-      (port) => port.protocol === 'udp' && publishedKeys({ ...after, ports: [port] }).some((key) => !known.has(key)),
-    )
-    .slice(0, MAX_FLUSHED_PORTS)
-    .map(({ hostIp, hostPort }) => {
-      const address = hostIp === undefined ? '' : ` --orig-dst ${formatIpv4(hostIp)}`;
-      return `-p udp --orig-port-dst ${hostPort}${address}`;
-    });
-}
-
-function claim(owners: Map<string, string>, endpoint: PublishedEndpoint): void {
-  for (const key of publishedKeys(endpoint)) {
-    const owner = owners.get(key);
-    if (owner !== undefined && owner !== endpoint.endpointId) {
-      const message = `endpoint ${endpoint.endpointId} cannot publish ${key}: endpoint ${owner} does`;
-      throw new DaoliError('conflict', message, key);
-    }
-    owners.set(key, endpoint.endpointId);
-  }
-}
-
-function release(owners: Map<string, string>, endpoint: PublishedEndpoint | undefined): void {
-  for (const key of endpoint === undefined ? [] : publishedKeys(endpoint)) owners.delete(key);
 }

@@ -47,6 +47,10 @@ export class ProcKernelSettings implements KernelSettings {
     return true;
   }
 
+  async read(path: string): Promise<string | undefined> {
+    return this.files.read(path).catch(() => undefined);
+  }
+
   async prepareHostInterface(name: string): Promise<void> {
     for (const [key, value] of Object.entries(HOST_INTERFACE_SETTINGS)) {
       await this.write(`net/ipv4/conf/${name}/${key}`, value);

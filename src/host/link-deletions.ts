@@ -1,8 +1,9 @@
 // Deletes links in the background. The kernel waits for a grace period at each deletion (16 ms), but only once for a whole
 // group of links (30 in 25 ms); batches are bounded because it holds its lock for links all that time.
 
-import type { Logger } from '../base/logger';
 import { messageOf } from '../base/errors';
+import type { Logger } from '../base/logger';
+import { OneAtATime } from '../base/one-at-a-time';
 import type { CoProcessSession } from './co-process-session';
 
 const MAX_BATCH = 32;
@@ -14,7 +15,7 @@ const GROUP = 0x646e0001;
 export class LinkDeletions {
   private readonly pending = new Set<string>();
   private batch: readonly string[] = [];
-  private running: Promise<void> | undefined;
+  private readonly deletions = new OneAtATime(() => this.work());
 
   constructor(
     private readonly session: CoProcessSession,
@@ -27,17 +28,17 @@ export class LinkDeletions {
       return;
     }
     this.pending.add(name);
-    this.running ??= this.work().finally(() => (this.running = undefined));
+    this.deletions.ask();
   }
 
   /** Takes a name back: resolves when no deletion of it is under way or will come. */
   async cancel(name: string): Promise<void> {
-    while (this.batch.includes(name) && this.running !== undefined) await this.running;
+    if (this.batch.includes(name)) await this.deletions.idle();
     this.pending.delete(name);
   }
 
   async done(): Promise<void> {
-    while (this.running !== undefined) await this.running;
+    await this.deletions.idle();
   }
 
   private async work(): Promise<void> {

@@ -1,7 +1,15 @@
 // What `ip -j` prints, as our types. Pure; the shapes are those of iproute2 5 and 6.
 
 import { z } from 'zod';
-import { cidrOf, cidrsOverlap, parseInterfaceAddress, parseIpv4, parseMac, type Cidr } from '../base/addresses';
+import {
+  cidrOf,
+  cidrsOverlap,
+  parseInterfaceAddress,
+  parseIpv4,
+  parseMac,
+  type Cidr,
+  type Ipv4,
+} from '../base/addresses';
 import type { HostRoute, InterfaceAddress, Link } from './host';
 
 const linkShape = z.object({
@@ -25,6 +33,7 @@ const routeShape = z.object({
   type: z.string().optional(),
   table: z.union([z.string(), z.number()]).optional(),
   metric: z.number().optional(),
+  prefsrc: z.string().optional(),
   nexthops: z.array(z.object({ dev: z.string().optional() })).optional(),
 });
 
@@ -60,12 +69,15 @@ export function parseLinks(json: string): LinkDetails[] {
   }));
 }
 
-interface RouteWithMetric extends HostRoute {
+/** A route with what a plan has to know besides. */
+export interface RouteDetails extends HostRoute {
   readonly metric: number;
+  /** The address that the host's own packets by this route carry. */
+  readonly source?: Ipv4;
 }
 
 /** Reads `ip -j -4 route show table all`. */
-export function parseRoutes(json: string): RouteWithMetric[] {
+export function parseRoutes(json: string): RouteDetails[] {
   return parseList(json, routeShape).map((route) => {
     const device = route.dev ?? route.nexthops?.find(({ dev }) => dev !== undefined)?.dev;
     return {
@@ -74,6 +86,7 @@ export function parseRoutes(json: string): RouteWithMetric[] {
       type: route.type ?? 'unicast',
       table: String(route.table ?? 'main'),
       metric: route.metric ?? 0,
+      ...(route.prefsrc === undefined ? {} : { source: parseIpv4(route.prefsrc) }),
     };
   });
 }
@@ -85,7 +98,7 @@ function parseDestination(text: string): Cidr {
 }
 
 /** The device of the default route that the kernel prefers. */
-export function defaultRouteDevice(routes: readonly RouteWithMetric[]): string | undefined {
+export function defaultRouteDevice(routes: readonly RouteDetails[]): string | undefined {
   return routes
     .filter((route) => route.destination.prefix === 0 && route.table === 'main' && route.device !== undefined)
     .sort((a, b) => a.metric - b.metric)[0]?.device;

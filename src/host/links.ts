@@ -1,16 +1,39 @@
 // Links, addresses and routes, by iproute2. What stands on the path of a container's start goes through `ip -batch` (0.4 ms
 // a veth pair); deletions go through a second one, because the kernel holds each for up to 20 ms.
 
-import { formatCidr, formatIpv4, formatMac, type Ipv4 } from '../base/addresses';
+import {
+  cidrHolds,
+  cidrOf,
+  formatCidr,
+  formatIpv4,
+  formatMac,
+  parseCidr,
+  type Cidr,
+  type Ipv4,
+} from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import type { CoProcessSession, Reply } from './co-process-session';
 import { withInput } from './dialogues';
-import type { FabricSpec, HostRoute, InterfaceAddress, InterfaceSpec, Link, Links, RouteSpec, VethSpec } from './host';
+import type {
+  FabricSpec,
+  HostAddress,
+  HostRoute,
+  InterfaceAddress,
+  InterfaceSpec,
+  Link,
+  Links,
+  RouteSpec,
+  VethSpec,
+} from './host';
 import type { LinkDeletions } from './link-deletions';
 import { defaultRouteDevice, parseLinks, parseRoutes, type LinkDetails } from './link-listing';
 import type { SysctlFiles } from './sysctl-files';
 
 const DEFAULT_MTU = 1500;
+/** Every other route of the same prefix goes before. */
+const LAST_METRIC = 2 ** 31 - 1;
+/** Nobody else reaches this host by such an address. */
+const LOCAL = ['127.0.0.0/8', '169.254.0.0/16'].map(parseCidr);
 const FABRIC_TABLE = 'netdev daolinet_fabric';
 
 export interface LinkSessions {
@@ -80,7 +103,11 @@ export class KernelLinks implements Links {
     );
     if (lower === undefined) {
       const text = formatIpv4(spec.address);
-      throw new DaoliError('not-found', `no interface of this host has the address ${text} that it joined with`, text);
+      throw new DaoliError(
+        'not-found',
+        `no interface of this host has the address ${text} that the directory has of it`,
+        text,
+      );
     }
     const found = links.find((link) => link.name === name);
     const isRight = found?.kind === 'macvlan' && found.peer === lower.name && found.mac === spec.mac;
@@ -111,7 +138,12 @@ export class KernelLinks implements Links {
 
   async addRoute(route: RouteSpec): Promise<void> {
     const source = route.source === undefined ? '' : ` src ${formatIpv4(route.source)}`;
-    await this.ip(`add the route ${routeWords(route)}`, route.device, `route replace ${routeWords(route)}${source}`);
+    const mtu = route.mtu === undefined ? '' : ` mtu lock ${checkMtu(route.mtu)}`;
+    await this.ip(
+      `add the route ${routeWords(route)}`,
+      route.device,
+      `route replace ${routeWords(route)}${source}${mtu}`,
+    );
   }
 
   async deleteRoute(route: RouteSpec): Promise<void> {
@@ -120,8 +152,13 @@ export class KernelLinks implements Links {
     throw kernelRefused(`delete the route ${routeWords(route)}`, route.device, stderr);
   }
 
+  async refuseUnrouted(range: Cidr): Promise<void> {
+    const words = `unreachable ${formatCidr(range)} metric ${LAST_METRIC}`;
+    await this.ip(`refuse what is unrouted of ${formatCidr(range)}`, formatCidr(range), `route replace ${words}`);
+  }
+
   async hostRoutes(): Promise<HostRoute[]> {
-    return (await this.routes()).map(({ metric: _metric, ...route }) => route);
+    return (await this.routes()).map(({ metric: _metric, source: _source, ...route }) => route);
   }
 
   async defaultAddress(): Promise<Ipv4> {
@@ -129,6 +166,21 @@ export class KernelLinks implements Links {
     const [own] = (device === undefined ? undefined : await this.find(device))?.addresses ?? [];
     if (own !== undefined) return own.address;
     throw new DaoliError('not-found', 'this host has no default route, so its address is not plain: give --address');
+  }
+
+  async hostAddresses(): Promise<HostAddress[]> {
+    const [uplink, links] = [
+      defaultRouteDevice(await this.routes()),
+      parseLinks(await this.shell('list the interfaces', 'ip -j -d addr show')),
+    ];
+    return links
+      .filter(({ name }) => !name.startsWith('daoli'))
+      .flatMap(({ name, addresses }) =>
+        addresses.map(({ address, prefix }) => {
+          return { address, network: cidrOf(address, prefix), device: name, isUplink: name === uplink };
+        }),
+      )
+      .filter(({ address }) => LOCAL.every((range) => !cidrHolds(range, address)));
   }
 
   async defaultRouteMtu(): Promise<number> {

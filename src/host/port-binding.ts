@@ -7,8 +7,8 @@ export interface PortBinding {
   readonly address: string;
   /** 0 for any free one. */
   readonly port: number;
-  /** May change while the port is held, when the container gets another locator. */
-  readonly target: { locator: Ipv4; port: number };
+  /** May change while the port is held, when the container gets another locator. Without one nobody is let in. */
+  readonly target: { locator: Ipv4 | undefined; port: number };
 }
 
 export interface BoundPort {

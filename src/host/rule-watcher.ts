@@ -5,7 +5,8 @@ import { Backoff } from '../base/backoff';
 import type { Clock } from '../base/clock';
 import { messageOf } from '../base/errors';
 import type { Logger } from '../base/logger';
-import type { CoProcess, Runner } from './runner';
+import { MonitorProcess } from './monitor-process';
+import type { Runner } from './runner';
 
 /** What the watcher watches over. */
 export interface WatchedRules {
@@ -23,21 +24,12 @@ export interface RuleWatcherOptions {
   readonly rules: WatchedRules;
 }
 
-// The monitor does not read its standard input, so it would outlive us: a shell beside it does, and ends it.
-const MONITOR = `exec 3<&0
-nft monitor </dev/null 3<&- & monitor=$!
-{ read -r line <&3; kill $monitor; } >/dev/null 2>&1 & guard=$!
-exec 3<&-
-wait $monitor
-kill $guard 2>/dev/null`;
-
 const SETTLE_MS = 50;
 const LEGACY_MS = 1000;
 const FULL_MS = 60_000;
 /** For so long somebody who fights with us can have the rules away; longer than it calm has to last. */
 const MAX_PAUSE_MS = 5000;
 const CALM_MS = 10_000;
-const MAX_LINE = 65_536;
 
 /** Whether a line of `nft monitor` can mean that a rule of ours is gone, or that a chain appeared that needs one. */
 export function concernsUs(line: string): boolean {
@@ -47,26 +39,27 @@ export function concernsUs(line: string): boolean {
 }
 
 export class RuleWatcher {
-  private monitor: CoProcess | undefined;
+  private readonly monitor: MonitorProcess;
   private readonly cancels = new Map<string, () => void>();
   private readonly repairs: Backoff;
-  private readonly restarts: Backoff;
   private running = false;
   private repairing: Promise<void> | undefined;
-  private tail = '';
   /** Somebody who takes our rules away again and again is met ever more slowly, never in a busy loop. */
   private pauseMs = SETTLE_MS;
 
   constructor(private readonly options: RuleWatcherOptions) {
     this.repairs = new Backoff(SETTLE_MS, MAX_PAUSE_MS, options.random);
-    this.restarts = new Backoff(1000, 60_000, options.random);
+    const onLines = (lines: readonly string[]) => lines.some(concernsUs) && this.wake();
+    const onGap = () => this.wake();
+    const { runner, clock, logger, random } = options;
+    this.monitor = new MonitorProcess({ runner, clock, logger, random, command: 'nft monitor', onLines, onGap });
   }
 
   /** Idempotent. */
   start(): void {
     if (this.running) return;
     this.running = true;
-    this.startMonitor();
+    this.monitor.start();
     this.schedule('legacy', LEGACY_MS, () => this.checkLegacy());
     this.schedule('full', FULL_MS, () => this.checkFully());
   }
@@ -76,34 +69,8 @@ export class RuleWatcher {
     this.running = false;
     for (const cancel of this.cancels.values()) cancel();
     this.cancels.clear();
-    this.monitor?.end();
-    this.monitor = undefined;
+    this.monitor.stop();
     await this.repairing;
-  }
-
-  private startMonitor(): void {
-    this.tail = '';
-    this.monitor = this.options.runner.spawn('sh', ['-c', MONITOR], {
-      onStdout: (text) => this.readEvents(text),
-      onStderr: () => undefined,
-      onExit: (reason) => this.monitorEnded(reason),
-    });
-  }
-
-  /** It ends by itself where it cannot keep up with the kernel: what it missed is found by a check. */
-  private monitorEnded(reason: string): void {
-    if (!this.running) return;
-    this.options.logger.debug('nft monitor ended, starting it again', { reason });
-    this.schedule('monitor', this.restarts.nextMs(), () => {
-      this.startMonitor();
-      this.wake();
-    });
-  }
-
-  private readEvents(text: string): void {
-    const lines = (this.tail + text).split('\n');
-    this.tail = (lines.pop() ?? '').slice(0, MAX_LINE);
-    if (lines.some(concernsUs)) this.wake();
   }
 
   /** Many events come together: one check serves all of them. */
@@ -118,7 +85,7 @@ export class RuleWatcher {
 
   private checkFully(): void {
     this.schedule('full', FULL_MS, () => this.checkFully());
-    this.restarts.succeeded();
+    this.monitor.steady();
     this.check('repair');
   }
 

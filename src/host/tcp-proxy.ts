@@ -12,6 +12,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 export function bindTcp({ address, port, target }: PortBinding): Promise<BoundPort> {
   const clients = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (client) => {
+    if (target.locator === undefined) return void client.resetAndDestroy();
     clients.add(client.on('close', () => clients.delete(client)));
     proxyConnection(client, formatIpv4(target.locator), target.port);
   });

@@ -21,8 +21,9 @@ export function bindUdp({ address, port, target }: PortBinding, clock: Clock): P
   const server = createSocket(isIPv6(address) ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' });
   const clients = new UdpClients(server, clock);
   server.on('message', (message, from) => {
-    const client = clients.of(from.address, from.port, target);
-    client.send(message, target.port, formatIpv4(target.locator), () => undefined);
+    const { locator, port } = target;
+    if (locator === undefined) return;
+    clients.of(from.address, from.port, target).send(message, port, formatIpv4(locator), () => undefined);
   });
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -71,6 +72,7 @@ class UdpClients {
     const socket = createSocket('udp4');
     socket.on('error', () => this.remove(key));
     socket.on('message', (message, from) => {
+      if (target.locator === undefined) return;
       if (from.address !== formatIpv4(target.locator) || from.port !== target.port) return;
       this.server.send(message, port, address, () => undefined);
     });

@@ -70,7 +70,11 @@ export function planAddress(
   if (address !== undefined) return given(address, planAsked(context, pool, address, request));
   const before = mac === undefined || use !== 'endpoint' ? undefined : context.view.reservedByMac(pool.id, mac);
   if (before?.holders.includes(context.host)) return given(before.address, reserveAgain(context, before, mac));
-  const free = use === 'gateway' ? freeGateway(context, pool) : freeAddress(context, pool, cursors);
+  if (use === 'gateway') {
+    const gateway = gatewayIn(context, pool);
+    return given(gateway, planAsked(context, pool, gateway, request));
+  }
+  const free = freeAddress(context, pool, cursors);
   return given(free, insertAddress(context, { poolId: pool.id, address: free, use, mac }));
 }
 
@@ -98,8 +102,14 @@ function planAsked(context: PlanContext, pool: PoolRow, address: Ipv4, { use, ma
   if (row === undefined) return insertAddress(context, { poolId, address, use, mac });
   if (row.use === use && use !== 'endpoint') return pool.networkId === undefined ? holdAddress(context, row) : [];
   const isFree = row.use === use && view.endpointAt(pool.tenant, address) === undefined;
-  if (isFree && (row.mac === mac || isStale(context, row))) return reserveAgain(context, row, mac);
+  const fits = row.mac === mac || isExpected(context, row) || isStale(context, row);
+  if (isFree && fits) return reserveAgain(context, row, mac);
   throw new DaoliError('conflict', `${text} is ${describeHolder(view, row)}`, text);
+}
+
+/** Kept for a container that is coming to this host, whatever MAC address its Docker gives it: see hand-over.ts. */
+function isExpected({ host }: PlanContext, row: AddressRow): boolean {
+  return row.mac === undefined && row.holders.length === 1 && row.holders[0] === host;
 }
 
 function isStale({ host, nowMs }: PlanContext, row: AddressRow): boolean {
@@ -137,8 +147,12 @@ function freeAddress(context: PlanContext, pool: PoolRow, cursors: AddressCursor
   return free;
 }
 
-/** The lowest, wherever dynamic addresses come from: that is where people look for a gateway. */
-function freeGateway({ view }: PlanContext, pool: PoolRow): Ipv4 {
+/**
+ * A pool has one gateway: whoever asks again gets it again. Else the lowest that is free, wherever dynamic addresses come
+ * from: that is where people look for a gateway.
+ */
+function gatewayIn({ view }: PlanContext, pool: PoolRow): Ipv4 {
+  for (const row of view.addressesOf(pool.id)) if (row.use === 'gateway') return row.address;
   const { first, last } = interfaceAddresses(pool.cidr);
   const isTaken = (address: number) => view.addressHolder(pool.tenant, address as Ipv4) !== undefined;
   const free = nextFree(first, last, -1, isTaken) as Ipv4 | undefined;

@@ -142,6 +142,11 @@ export class OvsdbClient extends EventEmitter<ClientEvents> {
     }
   }
 
+  /** Ends the connection, where there is one, and makes another: this machine's address has changed, or its way. */
+  reconnect(): void {
+    this.live?.connection.close(new ConnectionLost('another connection is to be made'));
+  }
+
   /** Resolves when the client is ready, with the schema. Rejects only when it is stopped. */
   whenReady(): Promise<DatabaseSchema> {
     if (this.currentState === 'monitoring' && this.live && this.currentSchema)

@@ -1,4 +1,4 @@
-// The control socket of an ovsdb-server (`--unixctl`), which ovs-appctl speaks to: one JSON-RPC request, whose answer is
+// The control socket of an ovsdb-server or ovs-vswitchd (`--unixctl`), which ovs-appctl speaks to: one JSON-RPC request, whose answer is
 // text for people.
 
 import { connect } from 'node:net';

@@ -1,4 +1,4 @@
-// ICMP messages that a router makes: errors about a packet (RFC 792, RFC 1812 4.3), and answers to echo requests.
+// ICMP messages that a router makes: errors about a packet (RFC 792, RFC 1812 4.3), echo requests, and answers to them.
 
 import type { Ipv4, Mac } from '../base/addresses';
 import { setMac, setU16, setU32 } from './bytes';
@@ -83,7 +83,8 @@ export function buildIcmpError(view: PacketView, sender: IcmpSender, kind: IcmpE
   return frame;
 }
 
-function storeHeaders(frame: Buffer, view: PacketView, sender: IcmpSender): void {
+/** To the MAC and address that `view` came from. */
+function storeHeaders(frame: Buffer, view: Pick<PacketView, 'ethSrc' | 'ipSrc'>, sender: IcmpSender): void {
   setMac(frame, 0, view.ethSrc);
   setMac(frame, 6, sender.mac);
   setU16(frame, 12, ETH_TYPE.IPV4);
@@ -97,6 +98,17 @@ function storeHeaders(frame: Buffer, view: PacketView, sender: IcmpSender): void
   setU32(frame, ip + 12, sender.address);
   setU32(frame, ip + 16, view.ipSrc);
   setU16(frame, ip + 10, internetChecksum(frame, ip, IPV4_HEADER));
+}
+
+/** Builds the frame of an ICMP echo request without data; its answer has the same token, of 32 bits. */
+export function buildEchoRequest({ from, to, token }: { from: IcmpSender; to: IcmpSender; token: number }): Buffer {
+  const frame = Buffer.alloc(ETHERNET_HEADER + IPV4_HEADER + ICMP_HEADER);
+  storeHeaders(frame, { ethSrc: to.mac, ipSrc: to.address }, from);
+  const icmp = ETHERNET_HEADER + IPV4_HEADER;
+  frame[icmp] = ICMP.ECHO_REQUEST;
+  setU32(frame, icmp + 4, token);
+  setU16(frame, icmp + 2, internetChecksum(frame, icmp, ICMP_HEADER));
+  return frame;
 }
 
 /**

@@ -10,9 +10,9 @@ import type { BridgeRow, ControllerRow, OvsRow } from './ovs-tables';
 
 /** Marks bridges, ports and interfaces as ours; its value names the agent. */
 export const OWNER_KEY = 'daolinet-owner';
-/** Marks the controller that is this host's own agent, whatever its target was. */
-const ROLE_KEY = 'daolinet-role';
-const LOCAL_ROLE = 'local';
+/** Marks the controllers that are ours: this host's own agent, whatever its target was, and those of other hosts. */
+export const ROLE_KEY = 'daolinet-role';
+export const LOCAL_ROLE = 'local';
 
 export type DatapathType = 'system' | 'netdev' | 'dummy';
 
@@ -37,7 +37,8 @@ function bridgeColumns({ datapathType }: BridgeProfile) {
   return {
     datapath_type: datapathType,
     fail_mode: 'secure',
-    protocols: ['OpenFlow13', 'OpenFlow14'],
+    // The controller speaks 1.4; 1.5 alone says how long a flow has been idle.
+    protocols: ['OpenFlow13', 'OpenFlow14', 'OpenFlow15'],
     mcast_snooping_enable: false,
     stp_enable: false,
     rstp_enable: false,
@@ -53,9 +54,10 @@ function bridgeConfig({ datapathId, hwaddr }: BridgeProfile): Record<string, str
   };
 }
 
-function controllerColumns({ controllerTarget }: BridgeProfile) {
+/** How OVS is to talk to a controller. */
+export function controllerColumns(target: string) {
   return {
-    target: controllerTarget,
+    target,
     connection_mode: 'out-of-band',
     max_backoff: 1_000,
     // OVS raises what is below 5 s to 5 s.
@@ -99,7 +101,7 @@ function newBridgeOps(ovs: StoredRow<OvsRow>, profile: BridgeProfile): Operation
 }
 
 function newController(profile: BridgeProfile): Operation {
-  const row = { ...controllerColumns(profile), external_ids: { [ROLE_KEY]: LOCAL_ROLE } };
+  const row = { ...controllerColumns(profile.controllerTarget), external_ids: { [ROLE_KEY]: LOCAL_ROLE } };
   return insert('Controller', row, { uuidName: 'controller' });
 }
 
@@ -128,13 +130,13 @@ function controllerOps(
   }
   const mutations = mapMutations('external_ids', own.external_ids, { [ROLE_KEY]: LOCAL_ROLE });
   return [
-    ...updateOps('Controller', own._uuid, differing(own, controllerColumns(profile))),
+    ...updateOps('Controller', own._uuid, differing(own, controllerColumns(profile.controllerTarget))),
     ...mutateOps('Controller', own._uuid, mutations),
   ];
 }
 
 /** The wanted columns that a row does not have so. */
-function differing(row: object, wanted: Readonly<Record<string, Value>>): Record<string, Value> {
+export function differing(row: object, wanted: Readonly<Record<string, Value>>): Record<string, Value> {
   const now = row as Readonly<Record<string, unknown>>;
   return Object.fromEntries(Object.entries(wanted).filter(([column, value]) => !sameValue(now[column], value)));
 }

@@ -14,6 +14,7 @@ export interface OvsRow {
   readonly datapath_types: readonly string[];
   readonly iface_types: readonly string[];
   readonly other_config: Strings;
+  readonly ssl: Uuid | undefined;
 }
 
 export interface BridgeRow {
@@ -56,6 +57,16 @@ export interface ControllerRow {
   readonly controller_burst_limit: number | undefined;
   readonly controller_queue_size: number | undefined;
   readonly external_ids: Strings;
+  readonly is_connected: boolean;
+  readonly role: 'master' | 'slave' | 'other' | undefined;
+}
+
+export interface SslRow {
+  readonly private_key: string;
+  readonly certificate: string;
+  readonly ca_cert: string;
+  readonly bootstrap_ca_cert: boolean;
+  readonly external_ids: Strings;
 }
 
 /** Spelled as in the database. */
@@ -65,6 +76,7 @@ export interface OvsTables {
   Port: PortRow;
   Interface: InterfaceRow;
   Controller: ControllerRow;
+  SSL: SslRow;
 }
 
 /** The columns of each table, held to its row type in both directions by the compiler. */
@@ -77,6 +89,7 @@ const COLUMNS: { readonly [Table in keyof OvsTables]: { readonly [Column in keyo
     datapath_types: true,
     iface_types: true,
     other_config: true,
+    ssl: true,
   },
   Bridge: {
     name: true,
@@ -110,7 +123,10 @@ const COLUMNS: { readonly [Table in keyof OvsTables]: { readonly [Column in keyo
     controller_burst_limit: true,
     controller_queue_size: true,
     external_ids: true,
+    is_connected: true,
+    role: true,
   },
+  SSL: { private_key: true, certificate: true, ca_cert: true, bootstrap_ca_cert: true, external_ids: true },
 };
 
 const columns = (table: keyof OvsTables) => Object.keys(COLUMNS[table]);
@@ -121,4 +137,5 @@ export const OVS_TABLES: ReplicaTables<OvsTables> = {
   Port: { columns: columns('Port'), indexes: { name: ['name'], interfaces: ['interfaces'] } },
   Interface: { columns: columns('Interface'), indexes: { name: ['name'] } },
   Controller: { columns: columns('Controller') },
+  SSL: { columns: columns('SSL') },
 };

@@ -11,9 +11,18 @@ import type { ReplicaChange } from '../ovsdb/replica';
 import type { StoredRow } from '../ovsdb/rows';
 import { isRow, mutate } from '../ovsdb/operations';
 import { sameValue } from '../ovsdb/values';
-import { bridgeOps, mapMutations, mutateOps, OWNER_KEY, type BridgeProfile } from './bridge-profile';
+import {
+  backupOps,
+  backupStatuses,
+  isBackup,
+  isForeign,
+  type BackupController,
+  type BackupStatus,
+  type SslFiles,
+} from './backup-controllers';
+import { bridgeOps, mapMutations, mutateOps, OWNER_KEY, type BridgeProfile, type BridgeView } from './bridge-profile';
 import { OvsDatabase, type OvsDatabaseOptions } from './ovs-database';
-import type { BridgeRow, OvsRow, OvsTables } from './ovs-tables';
+import type { BridgeRow, OvsRow, OvsTables, SslRow } from './ovs-tables';
 import { addPortOps, changedPortOps, isOwn, ownPorts, portRows, removePortOps, toSwitchPort } from './ports';
 import type { PortRows, PortSpec, SwitchPort } from './ports';
 
@@ -45,6 +54,7 @@ export class Switch {
   private readonly queue = new KeyedQueue();
   private readonly portListeners = new Set<(change: PortChange) => void>();
   private readonly bridgeLostListeners = new Set<() => void>();
+  private readonly controllerListeners = new Set<() => void>();
   private readonly known = new Map<string, SwitchPort>();
   /** Names of removed ports to the configuration that removes them, until ovs-vswitchd has carried it out. */
   private readonly removals = new Map<string, number>();
@@ -167,6 +177,40 @@ export class Switch {
     return () => void this.bridgeLostListeners.delete(listener);
   }
 
+  /**
+   * Has OVS connect to these controllers besides its own, and to no others of ours, and show what is in these files. Flows
+   * stay. Idempotent. False: another's SSL row is there, so there are none. Throws `unavailable` after the deadline.
+   */
+  setBackups(backups: readonly BackupController[], files: SslFiles): Promise<boolean> {
+    const { bridge, owner } = this.options;
+    return this.queue.run(bridge, () =>
+      this.database.whileConnected(this.deadline(), async () => {
+        const view = this.bridgeView();
+        const ssl = this.sslRow();
+        const mayHave = !isForeign(ssl);
+        const operations = backupOps({ ...view, ssl }, mayHave ? backups : [], { files, owner });
+        if (operations.length > 0) await this.database.configure(operations);
+        return mayHave;
+      }),
+    );
+  }
+
+  /** The controllers of other hosts that OVS was told of. Throws as bridgeRow() does. */
+  backups(): BackupStatus[] {
+    return backupStatuses(this.bridgeView().controllers);
+  }
+
+  /** Whether OVS's one SSL row is another's. */
+  get hasForeignSsl(): boolean {
+    return isForeign(this.sslRow());
+  }
+
+  /** Calls back when a controller, or the SSL row, is another than before. Returns what ends it. */
+  onControllerChange(listener: () => void): () => void {
+    this.controllerListeners.add(listener);
+    return () => void this.controllerListeners.delete(listener);
+  }
+
   /** Sets keys of Open_vSwitch.other_config, OVS's global settings, and leaves all others. Idempotent. */
   setGlobalConfig(values: Readonly<Record<string, string>>): Promise<void> {
     return this.database.whileConnected(this.deadline(), async () => {
@@ -174,6 +218,16 @@ export class Switch {
       const operations = mutateOps('Open_vSwitch', _uuid, mapMutations('other_config', now, values));
       if (operations.length > 0) await this.database.transact(operations);
     });
+  }
+
+  /** How far the bridge is from its profile, and whose controllers it has besides. Throws as bridgeRow() does. */
+  inspect(): { readonly differences: number; readonly otherControllers: readonly string[] } {
+    const view = this.bridgeView();
+    const otherControllers = view.controllers
+      .filter((row) => !isBackup(row))
+      .map(({ target }) => target)
+      .filter((target) => target !== this.options.controllerTarget);
+    return { differences: bridgeOps(view, this.options).length, otherControllers };
   }
 
   private deadline(): number {
@@ -190,13 +244,24 @@ export class Switch {
   }
 
   private async transactBridge(): Promise<{ isNew: boolean; configuration: number }> {
+    const view = this.bridgeView();
+    const operations = bridgeOps(view, this.options);
+    const configuration = operations.length > 0 ? await this.database.configure(operations) : view.ovs.next_cfg;
+    return { isNew: view.bridge === undefined, configuration };
+  }
+
+  private bridgeView(): BridgeView {
     const { replica } = this.database;
     const ovs = this.database.root();
     const bridge = this.bridgeRow();
     const controllers = (bridge?.controller ?? []).flatMap((uuid) => replica.table('Controller').get(uuid) ?? []);
-    const operations = bridgeOps({ ovs, bridge, controllers }, this.options);
-    const configuration = operations.length > 0 ? await this.database.configure(operations) : ovs.next_cfg;
-    return { isNew: bridge === undefined, configuration };
+    return { ovs, bridge, controllers };
+  }
+
+  private sslRow(): StoredRow<SslRow> | undefined {
+    const { replica } = this.database;
+    const [root] = replica.table('Open_vSwitch').rows();
+    return root?.ssl && replica.table('SSL').get(root.ssl);
   }
 
   private removeBridge(deadline: number): Promise<void> {
@@ -256,6 +321,9 @@ export class Switch {
   private handleChange(change: ReplicaChange<OvsTables>): void {
     if (change.table === 'Interface') this.handleInterface((change.row ?? change.old)?.name ?? '');
     if (change.table === 'Open_vSwitch' && change.row !== undefined) this.forgetRemovals(change.row);
+    if (change.table === 'Controller' || change.table === 'SSL') {
+      for (const listener of [...this.controllerListeners]) this.client.guard(listener);
+    }
     if (change.table !== 'Bridge' || change.row !== undefined || change.old?.name !== this.options.bridge) return;
     for (const listener of [...this.bridgeLostListeners]) this.client.guard(listener);
   }

@@ -6,7 +6,7 @@
 import { buildSync } from 'esbuild';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { FRONT_PORT, OVSDB_PROTOCOL } from '../../src/cluster/front';
+import { FRONT_PORT, DIRECTORY_PROTOCOLS } from '../../src/cluster/front';
 import { joinAll, startHosts, stopCluster } from '../../lab/cluster';
 import { IMAGE, waitFor, type Host } from '../../lab/host';
 import { getApi } from '../e2e/support/peers';
@@ -28,7 +28,7 @@ async function tlsOf(host: Host): Promise<NonNullable<DirectoryTask['tls']>> {
   const folder = await host.exec('sh', ['-c', 'echo /var/lib/docker/plugins/*/propagated-mount/cluster']);
   const text = (name: string) => readFileSync(host.path(`${folder}/${name}`), 'utf8');
   const [ca, cert, key] = [text('ca.crt'), text('host.crt'), text('host.key')];
-  return { ca, cert, key, ALPNProtocols: [OVSDB_PROTOCOL], rejectUnauthorized: false };
+  return { ca, cert, key, ALPNProtocols: DIRECTORY_PROTOCOLS, rejectUnauthorized: false };
 }
 
 /** Runs the client program on a host. */

@@ -102,7 +102,9 @@ function tablesOf(host: number | 'everything'): MonitoredTables {
   const networks = cluster.networksOf(host, SIZE);
   const where = conditionsOf({
     host: cluster.rowUuid('host', host),
+    backed: new Set(),
     networks: new Set(networks.map((network) => cluster.rowUuid('network', network))),
+    containers: new Set<string>(),
     pools: new Set(networks.map((network) => cluster.rowUuid('pool', network))),
   });
   return Object.fromEntries(TABLES_IN_ORDER.map((table) => [table, where[table] ? { where: where[table] } : {}]));

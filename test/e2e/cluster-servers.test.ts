@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { joinAll, startHosts, stopCluster, tokenIn, untilServers, type LabCluster } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
-import type { ClusterStatus } from '../../src/cluster/cluster';
+import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { ask, getApi, lendPrograms, remove, startServer } from './support/peers';
 
 jest.setTimeout(180_000);

@@ -1,10 +1,11 @@
 // Three servers as one network: made by daolictl, with certificates; networks on every host; routes between hosts, without a
 // tunnel; addresses that move; and what happens when the directory, or a host, is away.
-import { readFileSync } from 'node:fs';
 import { startHosts, stopCluster, tokenIn, untilServers, type LabCluster } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
+import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { formatToken, parseToken } from '../../src/cluster/token';
 import { Capture } from './support/capture';
+import { askDirectory, identityOf, type HostIdentity } from './support/directory-door';
 import {
   addressOf,
   ask,
@@ -64,7 +65,7 @@ describe('joining', () => {
     expect(said).toMatch(/daolictl cluster join daolinet-[\w-]+/);
     secondToken = tokenIn(said);
     expect(await h1.daolictl('host', 'ls')).toMatch(
-      /h1 \(this\)\s+192\.0\.2\.1\s+server \(leader\)\s+100\.64\.0\.0\/24\s+0/,
+      /h1 \(this\)\s+192\.0\.2\.1\s+default\s+server \(leader\)\s+-\s+100\.64\.0\.0\/24\s+0/,
     );
     expect(await networksOn(h1)).toContain('before');
     expect(await refused(h1, 'cluster', 'init')).toContain('in a cluster already');
@@ -104,8 +105,8 @@ describe('joining', () => {
     expect(await refused(h3, 'cluster', 'join', old)).toContain('another was made since');
     await h3.daolictl('cluster', 'join', fresh);
     for (const host of lab.hosts) {
-      const names = (await host.daolictl('host', 'ls')).split('\n').slice(1);
-      expect(names.map((line) => line.split(' ')[0])).toEqual(['h1', 'h2', 'h3']);
+      const rows = JSON.parse(await host.daolictl('--output', 'json', 'host', 'ls')) as { name: string }[];
+      expect(rows.map(({ name }) => name)).toEqual(['h1', 'h2', 'h3']);
     }
     // With the third host, three serve.
     await untilServers(h1, ['h1', 'h2', 'h3']);
@@ -478,44 +479,21 @@ describe('when a part is gone and comes back', () => {
 });
 
 describe('who may do what', () => {
-  /** A host's own certificate and key, as root of that host has them. */
-  async function identityOf(host: Host): Promise<{ ca: Buffer; cert: Buffer; key: Buffer }> {
-    const folder = await host.exec('sh', ['-c', 'echo /var/lib/docker/plugins/*/propagated-mount/cluster']);
-    const [ca, cert, key] = ['ca.crt', 'host.crt', 'host.key'].map((name) =>
-      readFileSync(host.path(`${folder}/${name}`)),
-    );
-    return { ca: ca!, cert: cert!, key: key! };
-  }
-
-  /** What the directory says to one request, over TLS from a host; "closed" where the door shuts. */
-  async function askDirectory(
-    identity: { ca: Buffer; cert: Buffer; key: Buffer } | undefined,
-    request: object,
-  ): Promise<string> {
-    // From h2's network: the test's own has no way there.
-    const program = `
-      const [ca, cert, key, text] = JSON.parse(require('fs').readFileSync(0));
-      const socket = require('tls').connect({ host: '192.0.2.1', port: 7470, ALPNProtocols: ['ovsdb'], ca, cert, key,
-        rejectUnauthorized: false }, () => socket.write(text));
-      socket.on('data', (data) => { console.log(String(data)); process.exit(); });
-      socket.on('error', () => console.log('closed')).on('close', () => { console.log('closed'); process.exit(); });`;
-    const { ca, cert, key } = identity ?? {};
-    const input = JSON.stringify([ca?.toString(), cert?.toString(), key?.toString(), JSON.stringify(request)]);
-    const said = await h2.tryExec(
-      '/var/lib/peers/loader',
-      ['--library-path', '/var/lib/peers', '/var/lib/peers/node', '-e', program],
-      { input },
-    );
-    return said.stdout.split('\n')[0]!;
-  }
+  // From h2's network: the test's own has no way there.
+  const askServer = (identity: HostIdentity | undefined, request: object) =>
+    askDirectory(h2, '192.0.2.1', identity, request);
   const list = { id: 1, method: 'list_dbs', params: [] };
 
   // A server may write everything: its database is one of those that decide.
   beforeAll(async () => {
     expect(await h1.daolictl('cluster', 'demote', 'h2')).toContain('servers: h1, h3 (none can be lost)');
-    await waitFor('the word on h2', async () =>
-      (await h2.daolictl('cluster', 'status')).includes('directory: connected'),
-    );
+    // Its agent starts anew, as a client.
+    await waitFor('h2 to be a client', async () => {
+      const { code, stdout } = await h2.tryDaolictl('--output', 'json', 'cluster', 'status');
+      if (code !== 0) return false;
+      const { cluster, connected } = JSON.parse(stdout) as ClusterStatus;
+      return cluster?.isServer === false && connected;
+    });
   });
 
   test('the door is for hosts: containers do not reach it', async () => {
@@ -530,8 +508,8 @@ describe('who may do what', () => {
   });
 
   test('a certificate opens the door, none does not', async () => {
-    expect(await askDirectory(await identityOf(h2), list)).toContain('DaoliNet');
-    expect(await askDirectory(undefined, list)).toBe('closed');
+    expect(await askServer(await identityOf(h2), list)).toContain('DaoliNet');
+    expect(await askServer(undefined, list)).toBe('closed');
   });
 
   test('a host writes its own rows, and not another’s', async () => {
@@ -542,19 +520,19 @@ describe('who may do what', () => {
     const theirs = endpoints.find(({ host }) => host === 'h3')!.id;
     const transact = (...operations: object[]) => ({ id: 1, method: 'transact', params: ['DaoliNet', ...operations] });
     const found = JSON.parse(
-      await askDirectory(
+      await askServer(
         identity,
         transact({ op: 'select', table: 'Endpoint', where: [['id', '==', theirs]], columns: ['_uuid'] }),
       ),
     ) as { result: [{ rows: [{ _uuid: unknown }] }] };
     const { _uuid: uuid } = found.result[0].rows[0];
-    const said = await askDirectory(
+    const said = await askServer(
       identity,
       transact({ op: 'delete', table: 'Endpoint', where: [['_uuid', '==', uuid]] }),
     );
     expect(said).toContain('permission error');
     expect(said).toContain('that Endpoint is another host’s');
-    expect(await askDirectory(identity, { id: 1, method: 'steal', params: ['x'] })).toContain('permission error');
+    expect(await askServer(identity, { id: 1, method: 'steal', params: ['x'] })).toContain('permission error');
     expect((await getApi<{ id: string }[]>(h1, '/v1/endpoints')).map(({ id }) => id)).toContain(theirs);
     await waitFor('a word about it', () => h1.log().includes('a host may not write that'));
   });
@@ -567,9 +545,9 @@ describe('who may do what', () => {
         (await host.daolictl('cluster', 'status')).includes('directory: connected'),
       );
       const after = await identityOf(host);
-      expect(after.cert.equals(before.cert)).toBe(false);
-      await waitFor('the old one to be forgotten', async () => (await askDirectory(before, list)) === 'closed');
-      expect(await askDirectory(after, list)).toContain('DaoliNet');
+      expect(after.cert).not.toBe(before.cert);
+      await waitFor('the old one to be forgotten', async () => (await askServer(before, list)) === 'closed');
+      expect(await askServer(after, list)).toContain('DaoliNet');
     }
     await waitFor(
       'h2 to be back',
@@ -585,7 +563,7 @@ describe('who may do what', () => {
     expect(await refused(h2, 'host', 'rm', 'h3')).toContain('only servers of the cluster remove hosts');
     expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
     await h1.daolictl('host', 'rm', 'h3');
-    expect(await askDirectory(identity, list)).toBe('closed');
+    expect(await askServer(identity, list)).toBe('closed');
     await waitFor(
       'the word on h3',
       async () => (await h3.tryDaolictl('cluster', 'status')).stdout.includes('directory: away'),

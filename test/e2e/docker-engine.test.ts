@@ -1,6 +1,4 @@
 // The client of the Docker engine against a real one, restarted under it. Needs root.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock';
 import { silentLogger } from '../../src/base/logger';
 import type { ContainerEvent, DockerHandlers, NetworkEvent } from '../../src/docker/docker';
@@ -10,12 +8,12 @@ import { Namespace, waitFor } from '../../lab/namespace';
 
 jest.setTimeout(120_000);
 
-const host = new Host(Namespace.create('engine'), { plugin: false, ovs: false });
+const host = new Host(Namespace.create('engine'), { ovs: false });
 let docker: Engine;
 
 beforeAll(async () => {
   await host.boot();
-  await host.exec('sh', ['-s', IMAGE], { input: readFileSync(join(__dirname, '../../lab/image.sh')) });
+  await host.importImage();
   docker = new Engine({
     socketPath: host.path('/run/docker.sock'),
     // Docker's bridge plays our driver.
@@ -77,6 +75,12 @@ test('networks, endpoints and events are as Docker shows them, also after its re
         containerId,
         containerName: 'shop',
         aliases: expect.arrayContaining(['www']) as string[],
+        labels: new Map(),
+        interface: {
+          address: expect.stringMatching(/^\d+\.\d+\.\d+\.\d+$/) as string,
+          mac: expect.stringMatching(/^02:42(:[0-9a-f]{2}){4}$/) as string,
+          sandbox: expect.stringMatching(/^\/var\/run\/docker\/netns\//) as string,
+        },
       },
     ],
     bridges: expect.arrayContaining(['docker0', `br-${networkId.slice(0, 12)}`]) as string[],

@@ -1,14 +1,7 @@
 // The packet filter, for real: published ports, egress, and the doors that must stay shut, each in network namespaces, with the
 // FORWARD policy that Docker sets, in both flavours of iptables. Needs root.
 import { parseIpv4 } from '../../src/base/addresses';
-import {
-  config,
-  FirewallStage,
-  probe,
-  published,
-  publishedBeside,
-  type IptablesFlavour,
-} from './support/firewall-stage';
+import { config, FirewallStage, probe, published, type IptablesFlavour } from './support/firewall-stage';
 
 // Blocked probes wait for their whole time.
 jest.setTimeout(60_000);
@@ -16,7 +9,7 @@ jest.setTimeout(60_000);
 const stage = new FirewallStage();
 const web = published('web', 2, { protocol: 'tcp', hostPort: 8080, containerPort: 80 });
 const dns = published('dns', 3, { protocol: 'udp', hostPort: 5353, containerPort: 9000 });
-const local = publishedBeside(
+const local = published(
   'local',
   3,
   { protocol: 'tcp', hostPort: 9000, containerPort: 9000, hostIp: parseIpv4('127.0.0.1') },
@@ -118,7 +111,7 @@ describe.each<IptablesFlavour>(['iptables-nft', 'iptables-legacy'])('with FORWAR
     client.run('sysctl -qw net.ipv4.conf.eth0.route_localnet=1; ip route add 127.9.9.9 via 192.0.2.2 src 192.0.2.9');
     a.run('sysctl -qw net.ipv4.conf.eth0.route_localnet=1; ip route add 127.9.9.9 via 100.64.7.1 src 100.64.7.2');
     await stage.agent.host.firewall.publish(
-      publishedBeside('loop', 3, {
+      published('loop', 3, {
         protocol: 'tcp',
         hostPort: 9009,
         containerPort: 80,
@@ -203,7 +196,7 @@ describe.each<IptablesFlavour>(['iptables-nft', 'iptables-legacy'])('with FORWAR
     const { firewall } = stage.agent.host;
     const hostPort = iptables === 'iptables-nft' ? 6000 : 6001;
     const tracked = (): string => host.run('conntrack -L -p udp 2>/dev/null');
-    await firewall.publish(publishedBeside('short', 2, { protocol: 'udp', hostPort, containerPort: 9000 }));
+    await firewall.publish(published('short', 2, { protocol: 'udp', hostPort, containerPort: 9000 }));
     expect(await probe(client, 'udp', '192.0.2.2', hostPort)).toBe('a 192.0.2.9');
     expect(tracked()).toContain(`dport=${hostPort}`);
     await firewall.withdraw('short');

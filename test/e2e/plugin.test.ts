@@ -35,7 +35,7 @@ describe('on a host with Open vSwitch', () => {
   let host: Host;
 
   beforeAll(async () => {
-    host = await startHost();
+    host = await startHost({ plugin: 'registry' });
     await host.docker('network', 'create', '-d', 'daolinet', 'bare');
     await startPair(host, 'bare');
   }, START_MS);

@@ -31,21 +31,10 @@ afterAll(async () => {
   await host?.stop();
 });
 
+/** With an init, so that Docker need not wait ten seconds for its end. */
 function run(name: string, network: string, ...options: string[]): Promise<string> {
-  return host.docker(
-    'run',
-    '-d',
-    '--name',
-    name,
-    '--network',
-    network,
-    '--restart',
-    'always',
-    ...options,
-    'busybox',
-    'sleep',
-    '100000',
-  );
+  const lasting = ['-d', '--init', '--restart', 'always', '--name', name, '--network', network];
+  return host.docker('run', ...lasting, ...options, 'busybox', 'sleep', '100000');
 }
 
 async function reaches(from: string, to: string): Promise<boolean> {

@@ -12,9 +12,12 @@ import type { AddressRow, PoolId } from '../../src/directory/rows';
 import { Deadline } from '../../src/driver/deadline';
 import { linkNamesOf } from '../../src/driver/link-names';
 import { NetworkDriver } from '../../src/driver/network-driver';
+import type { PluginHandlers } from '../../src/driver/plugin-app';
 import type { DriverParts } from '../../src/driver/ports';
 import type { FlowController, SwitchPorts } from '../../src/driver/ports';
 import { Reconciler } from '../../src/driver/reconciler';
+import { ipamHandlers } from '../../src/ipam/handlers';
+import { Ipam } from '../../src/ipam/ipam';
 import type { FlowEndpoint, FlowNetwork } from '../../src/flowctl/model';
 import type { PortNo } from '../../src/openflow/constants';
 import type { PortSpec, SwitchPort } from '../../src/switch/ports';
@@ -119,7 +122,7 @@ export class DockerWithSubnets extends MemoryDocker {
   }
 
   addEndpoint(endpointId: string, networkId: string): void {
-    this.endpoints.push({ endpointId, networkId, aliases: [] });
+    this.endpoints.push({ endpointId, networkId, aliases: [], labels: new Map() });
   }
 
   removeEndpoint(endpointId: string): void {
@@ -130,15 +133,31 @@ export class DockerWithSubnets extends MemoryDocker {
 /** The process was killed: nothing of it goes on. */
 export class Killed extends Error {}
 
+/** How a step goes wrong. */
+export type Accident = 'fail' | 'killed-before' | 'killed-after';
+
 /** What happens at step `at` (1 is the first): it fails, or the process is killed before or after it was carried out. */
 export class Failpoint {
   steps: string[] = [];
   isDead = false;
+  /** Waited for before each step that can wait, where it is set. */
+  pause: ((name: string) => Promise<void>) | undefined;
 
   constructor(
-    private readonly at: number,
-    private readonly mode: 'fail' | 'killed-before' | 'killed-after',
+    private at: number,
+    private mode: Accident,
   ) {}
+
+  /** It happens at the `after`-th step from now, instead. */
+  arm(after: number, mode: Accident): void {
+    this.at = this.steps.length + after;
+    this.mode = mode;
+  }
+
+  /** It does not happen any more. */
+  disarm(): void {
+    this.at = 0;
+  }
 
   /** Calls `step` as one step. */
   guard<T>(name: string, step: () => T): T {
@@ -171,7 +190,11 @@ function withSteps<T extends object>(target: T, prefix: string, names: readonly 
       if (!names.includes(key as keyof T)) return method;
       const step = (args: unknown[]) => failpoint.guard(`${prefix}.${String(key)}`, () => method(...args));
       const isSynchronous = key === 'deleteLink' || key === 'setNetwork' || key === 'removeNetwork';
-      return isSynchronous ? (...args: unknown[]) => step(args) : async (...args: unknown[]) => step(args);
+      if (isSynchronous) return (...args: unknown[]) => step(args);
+      return async (...args: unknown[]) => {
+        await failpoint.pause?.(`${prefix}.${String(key)}`);
+        return step(args);
+      };
     },
   });
 }
@@ -230,6 +253,7 @@ export class AgentProcess {
   readonly ports;
   readonly parts: DriverParts;
   readonly driver: NetworkDriver;
+  readonly ipam: Ipam;
   readonly reconciler: Reconciler;
   readonly failpoint: Failpoint;
 
@@ -255,6 +279,9 @@ export class AgentProcess {
     };
     const logger = options.logger ?? silentLogger;
     this.driver = new NetworkDriver(this.parts, world.clock, logger);
+    const { locatorRange } = this.parts.settings;
+    const host = { hostRoutes: () => Promise.resolve([]) };
+    this.ipam = new Ipam({ store: this.parts.store, host, defaultPools: parseCidr('10.128.0.0/9'), locatorRange });
     const { docker, clock } = world;
     const graceMs = options.graceMs ?? 120_000;
     const common = { driver: this.driver, parts: this.parts, docker, clock, logger, graceMs };
@@ -277,8 +304,14 @@ export class AgentProcess {
   }
 
   /** A call of Docker: `NetworkDriver.<method>`. */
-  async call(method: string, body: unknown): Promise<Record<string, unknown>> {
-    const handler = this.driver.handlers[`NetworkDriver.${method}`];
+  call(method: string, body: unknown): Promise<Record<string, unknown>> {
+    return this.handle(`NetworkDriver.${method}`, body);
+  }
+
+  /** A call of Docker, of either of its protocols: "IpamDriver.RequestPool". */
+  async handle(method: string, body: unknown): Promise<Record<string, unknown>> {
+    const handlers: PluginHandlers = { ...ipamHandlers(this.ipam), ...this.driver.handlers };
+    const handler = handlers[method];
     if (handler === undefined) throw new Error(`no method ${method}`);
     const deadline = new Deadline(this.world.clock, 8_000);
     try {

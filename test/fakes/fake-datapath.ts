@@ -5,7 +5,7 @@
 import { connect, type Socket } from 'node:net';
 import type { Action } from '../../src/openflow/action';
 import type { PortNo } from '../../src/openflow/constants';
-import { OFPBCT, OFPP, OFPR, OFPRR, OFPTT_ALL, OFP_VERSION } from '../../src/openflow/constants';
+import { OFPBCT, OFPCRR, OFPP, OFPR, OFPRR, OFPTT_ALL, OFP_VERSION } from '../../src/openflow/constants';
 import type { FlowMod } from '../../src/openflow/flow-mod';
 import type { FlowStats } from '../../src/openflow/flow-stats';
 import { formatFlow } from '../../src/openflow/flow-text';
@@ -15,6 +15,7 @@ import { MessageFramer } from '../../src/openflow/message-framer';
 import { MessageWriter } from '../../src/openflow/message-writer';
 import type { MeterMod } from '../../src/openflow/meter';
 import type { FieldName } from '../../src/openflow/oxm';
+import type { RoleMessage } from '../../src/openflow/role';
 import { applyField, readFields, type Fields } from './frame-fields';
 
 export interface Output {
@@ -46,6 +47,8 @@ export class FakeDatapath {
   readonly sent: Output[] = [];
   /** Looks at every flow before it is added. */
   onAdd: (flow: FlowMod) => void = () => undefined;
+  /** The highest generation that a master or slave has shown; undefined where there was none. */
+  generation: bigint | undefined;
   private flows: StoredFlow[] = [];
   private readonly meters = new Map<number, MeterMod & { tokens: number }>();
   private readonly bundles = new Map<number, Message[]>();
@@ -93,8 +96,17 @@ export class FakeDatapath {
     return this.answers();
   }
 
+  /** Another controller became master with this generation: the bytes that say so. */
+  demote(generation: bigint): Buffer {
+    this.generation = generation;
+    const reason = OFPCRR.MASTER_REQUEST;
+    encodeMessage(this.writer, 0, { type: 'roleStatus', role: 'slave', reason, generationId: generation });
+    return this.answers();
+  }
+
   /** Forgets everything, as ovs-vswitchd does when it is killed. */
   wipe(): void {
+    this.generation = undefined;
     this.flows = [];
     this.meters.clear();
     this.bundles.clear();
@@ -134,6 +146,8 @@ export class FakeDatapath {
           capabilities: 0,
         });
         return;
+      case 'roleRequest':
+        return this.changeRole(message, xid, head);
       case 'echoRequest':
         return answer({ type: 'echoReply', data: message.data });
       case 'barrierRequest':
@@ -158,6 +172,17 @@ export class FakeDatapath {
         if (message.messageType === 9) return;
     }
     throw new Error(`the fake datapath does not know ${message.type}`);
+  }
+
+  private changeRole({ role, generationId }: RoleMessage, xid: number, head: Buffer): void {
+    const isFenced = role === 'master' || role === 'slave';
+    if (isFenced && this.generation !== undefined && generationId < this.generation) {
+      // OFPRRFC_STALE.
+      return encodeMessage(this.writer, xid, { type: 'error', errorType: 11, code: 0, data: head });
+    }
+    if (isFenced) this.generation = generationId;
+    const seen = this.generation ?? 0xffff_ffff_ffff_ffffn;
+    encodeMessage(this.writer, xid, { type: 'roleReply', role, generationId: seen });
   }
 
   private controlBundle(bundleId: number, control: number): void {
@@ -269,6 +294,8 @@ export class FakeDatapath {
         if (action.portNo === OFPP.IN_PORT) outputs.push({ portNo: inPort, frame: Buffer.from(frame) });
         else if (action.portNo !== inPort) outputs.push({ portNo: action.portNo, frame: Buffer.from(frame) });
         return;
+      case 'decTtl':
+        return this.set(journey, 'nwTtl', (fields.nwTtl ?? 0) - 1);
       case 'controller':
         return this.punt(journey, action.userdata, flow);
       default:

@@ -46,8 +46,22 @@ function readIpv4(frame: Buffer): Fields {
     nwTtl: frame[22] ?? 0,
     ipFrag: isLater ? 3 : (fragment & 0x2000) !== 0 ? 1 : 0,
   };
-  if (ipProto !== 1 || isLater || totalLength < headerLength + 8) return fields;
-  return { ...fields, icmpv4Type: frame[14 + headerLength] ?? 0 };
+  return { ...fields, ...readL4(frame, isLater ? undefined : 14 + headerLength, ipProto, totalLength - headerLength) };
+}
+
+const PORTS: { readonly [proto: number]: readonly [FieldName, FieldName, number] } = {
+  6: ['tcpSrc', 'tcpDst', 20],
+  17: ['udpSrc', 'udpDst', 8],
+  132: ['sctpSrc', 'sctpDst', 12],
+};
+
+/** Ports and ICMP type, which are 0 in later fragments (`nx-match`), and where the header is not whole. */
+function readL4(frame: Buffer, at: number | undefined, ipProto: number, length: number): Fields {
+  const [src, dst, header] = PORTS[ipProto] ?? [];
+  if (ipProto === 1) return { icmpv4Type: at === undefined || length < 8 ? 0 : (frame[at] ?? 0) };
+  if (src === undefined || dst === undefined || header === undefined) return {};
+  if (at === undefined || length < header) return { [src]: 0, [dst]: 0 };
+  return { [src]: frame.readUInt16BE(at), [dst]: frame.readUInt16BE(at + 2) };
 }
 
 /** Stores a field into the frame, with the checksums that cover it. Registers are not in it. */

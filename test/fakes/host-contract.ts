@@ -108,6 +108,14 @@ export function hostContract(of: () => { host: Host; makeHostInterface: () => vo
     expect(await host.links.defaultRouteMtu()).toBe(1500);
   });
 
+  test('what is unrouted of a range is refused, below every other route', async () => {
+    const { links } = of().host;
+    const { locatorRange } = contractConfig;
+    for (let i = 0; i < 2; i += 1) await links.refuseUnrouted(locatorRange);
+    const refusing = (await links.hostRoutes()).filter(({ type }) => type === 'unreachable');
+    expect(refusing).toEqual([{ destination: locatorRange, type: 'unreachable', table: 'main' }]);
+  });
+
   test('forwarding is switched on once', async () => {
     const { kernel } = of().host;
     expect(await kernel.enableForwarding()).toBe(true);
@@ -129,8 +137,37 @@ export function hostContract(of: () => { host: Host; makeHostInterface: () => vo
     await firewall.publish({ ...other, ports: [...other.ports, { protocol: 'udp', hostPort: 53, containerPort: 53 }] });
     await firewall.flushConnections(other.locator);
     await firewall.assertForwarding();
+    expect(await firewall.counters()).toEqual(expect.any(Object));
+    expect(await firewall.inspect()).toEqual({ missingForward: 0, isTableRight: true });
     await firewall.remove();
+    await expect(firewall.counters()).rejects.toMatchObject({ code: 'internal' });
     await expect(firewall.publish(web)).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
+  test('ports of firewall rules: one owner for each, beside published ones, and they outlive a new state', async () => {
+    const { firewall } = of().host;
+    const web = endpoint('web', 2, [{ protocol: 'tcp', hostPort: 8080, containerPort: 80 }]);
+    const target = { locator: web.locator, port: 22, tenantPools: web.tenantPools };
+    const rule = {
+      name: 'ssh',
+      protocol: 'tcp',
+      hostPort: 2222,
+      from: [cidrOf(parseIpv4('10.0.0.0'), 8)],
+      target,
+    } as const;
+    await expect(firewall.forward(rule)).rejects.toMatchObject({ code: 'unavailable' });
+    await firewall.apply(contractConfig, [web]);
+    await firewall.forward(rule);
+    await expect(firewall.forward({ ...rule, hostPort: 8080 })).rejects.toMatchObject({ code: 'conflict' });
+    await expect(firewall.forward({ ...rule, name: 'other' })).rejects.toMatchObject({ code: 'conflict' });
+    await firewall.forward({ ...rule, target: { ...target, port: 23 } });
+    await firewall.forward({ name: 'ssh', protocol: 'tcp', hostPort: 2222, from: [] });
+    const taken = endpoint('web', 2, [{ protocol: 'tcp', hostPort: 2222, containerPort: 80 }]);
+    await expect(firewall.apply(contractConfig, [taken])).rejects.toMatchObject({ code: 'conflict' });
+    await firewall.stopForwarding('ssh');
+    await firewall.stopForwarding('ssh');
+    await firewall.apply(contractConfig, [taken]);
+    await firewall.remove();
   });
 
   test('ports are reserved once, from a range, or any, and released', async () => {

@@ -100,6 +100,10 @@ export class MemoryDirectory implements DirectoryStore {
     return Promise.resolve();
   }
 
+  whenFollowed(): Promise<void> {
+    return Promise.resolve();
+  }
+
   hostsOf(id: NetworkId): Promise<string[]> {
     return Promise.resolve([...this.tables.replicasOf(id)].map(({ host }) => host));
   }

@@ -48,6 +48,10 @@ export class MemoryDocker implements Docker {
     for (const watcher of [...this.watchers]) watcher.onNetwork(event);
   }
 
+  readVersion(): Promise<string> {
+    return this.answer(() => '20.10.24');
+  }
+
   listNetworks(): Promise<DockerNetwork[]> {
     return this.answer(() => [...this.networks]);
   }

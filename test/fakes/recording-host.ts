@@ -1,14 +1,22 @@
 // A host in memory with the behaviour of the real one as far as callers can tell: links come in pairs, ports conflict, rules are
 // what was last wanted. It keeps a list of calls, and can be told to fail. The contract test holds it against the kernel.
 
+import { PassThrough } from 'node:stream';
 import { DaoliError } from '../../src/base/errors';
-import type { Ipv4, Mac } from '../../src/base/addresses';
+import type { Cidr, Ipv4, Mac } from '../../src/base/addresses';
 import { cidrOf, formatCidr, formatIpv4 } from '../../src/base/addresses';
 import type {
+  Captures,
+  CaptureSpec,
+  CaptureSummary,
   FabricSpec,
+  FilterCounts,
+  FilterState,
   Firewall,
   FirewallConfig,
+  ForwardedPort,
   Host,
+  HostAddress,
   HostRoute,
   InterfaceAddress,
   InterfaceSpec,
@@ -18,11 +26,20 @@ import type {
   PortRequest,
   PortReservations,
   PublishedEndpoint,
+  ProbeSpec,
   ReservedPort,
   RouteSpec,
+  RunningCapture,
+  TunnelDeviceState,
+  TunnelPeerState,
+  Tunnels,
+  TunnelsSpec,
   VethSpec,
 } from '../../src/host/host';
-import { publishedKeys } from '../../src/host/firewall-rules';
+import { publishedKeys, type Publisher } from '../../src/host/firewall-rules';
+import { keyOf } from '../../src/host/publishers';
+import { publicKeyOf } from '../../src/host/tunnel-keys';
+import { checkTunnels } from '../../src/host/tunnel-plan';
 
 interface FakeLink {
   link: Link;
@@ -69,11 +86,24 @@ export class RecordingLinks implements Links {
     return Promise.resolve(this.uplinkAddress);
   }
 
+  /** Beside the uplink's. */
+  foreign: { readonly device: string; readonly address: Ipv4 }[] = [];
+
+  hostAddresses(): Promise<HostAddress[]> {
+    const address = this.uplinkAddress;
+    const others = this.foreign.map((one) => ({ ...one, network: cidrOf(one.address, 32), isUplink: false }));
+    return Promise.resolve([{ address, network: cidrOf(address, 24), device: 'eth0', isUplink: true }, ...others]);
+  }
+
   async ensureFabric({ name, mac, address }: FabricSpec): Promise<{ mtu: number; isNew: boolean }> {
     await this.recorder.record('links.ensureFabric', name);
     if (address !== this.uplinkAddress) {
       const text = formatIpv4(address);
-      throw new DaoliError('not-found', `no interface of this host has the address ${text} that it joined with`, text);
+      throw new DaoliError(
+        'not-found',
+        `no interface of this host has the address ${text} that the directory has of it`,
+        text,
+      );
     }
     const isNew = !this.table.has(name);
     if (isNew) this.addLink(name, { kind: 'macvlan', mac, mtu: this.defaultMtu, up: true });
@@ -134,13 +164,21 @@ export class RecordingLinks implements Links {
 
   async addRoute({ destination, device }: RouteSpec): Promise<void> {
     await this.recorder.record('links.addRoute', formatCidr(destination));
-    this.dropRoutes((route) => formatCidr(route.destination) === formatCidr(destination));
+    const text = formatCidr(destination);
+    this.dropRoutes(({ type, ...route }) => type === 'unicast' && formatCidr(route.destination) === text);
     this.routes.push({ destination, device, type: 'unicast', table: 'main' });
   }
 
   async deleteRoute({ destination, device }: RouteSpec): Promise<void> {
     await this.recorder.record('links.deleteRoute', formatCidr(destination));
     this.dropRoutes((route) => route.device === device && formatCidr(route.destination) === formatCidr(destination));
+  }
+
+  async refuseUnrouted(destination: Cidr): Promise<void> {
+    await this.recorder.record('links.refuseUnrouted', formatCidr(destination));
+    const text = formatCidr(destination);
+    this.dropRoutes(({ type, ...route }) => type === 'unreachable' && formatCidr(route.destination) === text);
+    this.routes.push({ destination, type: 'unreachable', table: 'main' });
   }
 
   async hostRoutes(): Promise<HostRoute[]> {
@@ -176,6 +214,14 @@ export class RecordingKernelSettings implements KernelSettings {
     return wasOff;
   }
 
+  /** What read() gives. */
+  readonly settings = new Map<string, string>();
+
+  async read(path: string): Promise<string | undefined> {
+    await this.recorder.record('kernel.read', path);
+    return path === 'net/ipv4/ip_forward' ? String(Number(this.forwarding)) : this.settings.get(path);
+  }
+
   async prepareHostInterface(name: string): Promise<void> {
     await this.recorder.record('kernel.prepareHostInterface', name);
     this.prepared.add(name);
@@ -185,6 +231,8 @@ export class RecordingKernelSettings implements KernelSettings {
 export class RecordingFirewall implements Firewall {
   config: FirewallConfig | undefined;
   readonly published = new Map<string, PublishedEndpoint>();
+  /** Ports of firewall rules, by name. */
+  readonly forwarded = new Map<string, ForwardedPort>();
   readonly flushed: string[] = [];
 
   constructor(private readonly recorder: Recorder) {}
@@ -212,6 +260,18 @@ export class RecordingFirewall implements Firewall {
     this.published.delete(endpointId);
   }
 
+  async forward(port: ForwardedPort): Promise<void> {
+    await this.recorder.record('firewall.forward', port.name);
+    this.requireConfig();
+    this.refuseTaken(port, `firewall rule ${port.name}`);
+    this.forwarded.set(port.name, port);
+  }
+
+  async stopForwarding(name: string): Promise<void> {
+    await this.recorder.record('firewall.stopForwarding', name);
+    this.forwarded.delete(name);
+  }
+
   async flushConnections(locator: Ipv4): Promise<void> {
     await this.recorder.record('firewall.flushConnections', formatIpv4(locator));
     this.flushed.push(formatIpv4(locator));
@@ -221,10 +281,25 @@ export class RecordingFirewall implements Firewall {
     await this.recorder.record('firewall.assertForwarding');
   }
 
+  /** What counters() gives. */
+  counts: FilterCounts = {};
+
+  async counters(): Promise<FilterCounts> {
+    await this.recorder.record('firewall.counters');
+    if (this.config === undefined) throw new DaoliError('internal', 'the counters of the packet filter cannot be read');
+    return this.counts;
+  }
+
+  async inspect(): Promise<FilterState> {
+    await this.recorder.record('firewall.inspect');
+    return { missingForward: 0, isTableRight: this.config !== undefined };
+  }
+
   async remove(): Promise<void> {
     await this.recorder.record('firewall.remove');
     this.config = undefined;
     this.published.clear();
+    this.forwarded.clear();
   }
 
   private requireConfig(): FirewallConfig {
@@ -233,17 +308,19 @@ export class RecordingFirewall implements Firewall {
   }
 
   private claim(endpoint: PublishedEndpoint): void {
-    const wanted = new Set(publishedKeys(endpoint));
-    const other = [...this.published.values()].find(
-      (each) => each.endpointId !== endpoint.endpointId && publishedKeys(each).some((key) => wanted.has(key)),
+    this.refuseTaken(endpoint, `endpoint ${endpoint.endpointId}`);
+    this.published.set(endpoint.endpointId, endpoint);
+  }
+
+  private refuseTaken(publisher: Publisher, title: string): void {
+    const wanted = new Set(publishedKeys(publisher));
+    const all = [...this.published.values(), ...this.forwarded.values()];
+    const other = all.find(
+      (each) => keyOf(each) !== keyOf(publisher) && publishedKeys(each).some((key) => wanted.has(key)),
     );
     if (other !== undefined) {
-      throw new DaoliError(
-        'conflict',
-        `endpoint ${endpoint.endpointId} cannot publish: endpoint ${other.endpointId} does`,
-      );
+      throw new DaoliError('conflict', `${title} cannot publish: ${keyOf(other)} does`);
     }
-    this.published.set(endpoint.endpointId, endpoint);
   }
 }
 
@@ -307,6 +384,80 @@ export class RecordingPorts implements PortReservations {
   }
 }
 
+export class RecordingCaptures implements Captures {
+  /** Those that run. */
+  readonly running: (RunningCapture & { readonly spec: CaptureSpec; readonly output: PassThrough })[] = [];
+
+  constructor(private readonly recorder: Recorder) {}
+
+  async start(spec: CaptureSpec): Promise<RunningCapture> {
+    await this.recorder.record('captures.start', spec.interfaceName);
+    const output = new PassThrough();
+    let end: (summary: CaptureSummary) => void = () => undefined;
+    const ended = new Promise<CaptureSummary>((resolve) => (end = resolve));
+    const capture = { spec, output, ended, stop: () => void output.end(() => end({ packets: 0, dropped: 0 })) };
+    this.running.push(capture);
+    return capture;
+  }
+}
+
+/** Peers are there as they were told; what they say and hear is for the test to set. */
+export class RecordingTunnels implements Tunnels {
+  spec: TunnelsSpec | undefined;
+  kindFound: 'kernel' | 'userspace' = 'kernel';
+  /** By public key: what state() gives besides. */
+  readonly seen = new Map<string, Partial<TunnelPeerState>>();
+  /** By "DEVICE ADDRESS": what probe() gives. */
+  readonly answers = new Map<string, number>();
+  /** What an earlier agent has left: there until something else is applied. */
+  left: TunnelDeviceState[] = [];
+  private readonly listeners = new Set<(device: string) => void>();
+
+  constructor(private readonly recorder: Recorder) {}
+
+  async apply(spec: TunnelsSpec): Promise<void> {
+    await this.recorder.record('tunnels.apply', spec.devices.map(({ name }) => name).join(','));
+    checkTunnels(spec.devices, spec.routes);
+    this.spec = spec;
+  }
+
+  async renew(device: string, publicKey: string): Promise<void> {
+    await this.recorder.record('tunnels.renew', `${device} ${publicKey}`);
+  }
+
+  async state(): Promise<TunnelDeviceState[]> {
+    await this.recorder.record('tunnels.state');
+    if (this.spec === undefined) return this.left;
+    const { devices, privateKey } = this.spec;
+    return devices.map(({ name, listenPort, peers }) => ({
+      name,
+      publicKey: publicKeyOf(privateKey),
+      listenPort: listenPort === 0 ? 49_152 : listenPort,
+      peers: peers.map((peer) => ({ ...peer, bytesReceived: 0, bytesSent: 0, ...this.seen.get(peer.publicKey) })),
+    }));
+  }
+
+  async kind(): Promise<'kernel' | 'userspace'> {
+    await this.recorder.record('tunnels.kind');
+    return this.kindFound;
+  }
+
+  async probe({ address, device = '' }: ProbeSpec): Promise<number | undefined> {
+    await this.recorder.record('tunnels.probe', `${device} ${formatIpv4(address)}`.trim());
+    return this.answers.get(`${device} ${formatIpv4(address)}`.trim());
+  }
+
+  onLost(listener: (device: string) => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  /** As when a device goes away. */
+  lose(device: string): void {
+    for (const listener of this.listeners) listener(device);
+  }
+}
+
 export class RecordingHost implements Host {
   private readonly recorder = new Recorder();
   readonly calls = this.recorder.calls;
@@ -314,10 +465,20 @@ export class RecordingHost implements Host {
   readonly kernel = new RecordingKernelSettings(this.recorder);
   readonly firewall = new RecordingFirewall(this.recorder);
   readonly ports = new RecordingPorts(this.recorder);
+  readonly captures = new RecordingCaptures(this.recorder);
+  readonly tunnels = new RecordingTunnels(this.recorder);
 
   /** The next call of that name ("links.createVeth") throws `error`, once. */
   fail(call: string, error: Error): void {
     this.recorder.fail(call, error);
+  }
+
+  private readonly listeners = new Set<() => void>();
+
+  /** Nothing changes by itself. */
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
   }
 
   start(): Promise<void> {

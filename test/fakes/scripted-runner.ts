@@ -1,7 +1,8 @@
 // A runner whose programs are functions: what src/host says to `ip -batch` and to `sh` is given to the test command by command, and
 // its answer goes back as the real program would say it. Other programs (the monitor) say what the test makes them say.
 
-import type { CoProcess, CoProcessHandlers, Runner } from '../../src/host/runner';
+import { PassThrough } from 'node:stream';
+import type { ByteProcess, ByteProcessHandlers, CoProcess, CoProcessHandlers, Runner } from '../../src/host/runner';
 
 export interface ScriptedAnswer {
   readonly stdout?: string;
@@ -62,8 +63,36 @@ export class ScriptedProcess implements CoProcess {
   }
 }
 
+/** A program with bytes for output, which says and ends what the test makes it. */
+export class ScriptedStream implements ByteProcess {
+  readonly output = new PassThrough();
+  ended = false;
+  killed = false;
+
+  constructor(
+    readonly file: string,
+    readonly args: readonly string[],
+    readonly handlers: ByteProcessHandlers,
+  ) {}
+
+  end(): void {
+    this.ended = true;
+  }
+
+  kill(): void {
+    this.killed = true;
+    queueMicrotask(() => this.exit('killed'));
+  }
+
+  exit(reason: string): void {
+    this.output.end();
+    this.handlers.onExit(reason);
+  }
+}
+
 export class ScriptedRunner implements Runner {
   readonly processes: ScriptedProcess[] = [];
+  readonly streams: ScriptedStream[] = [];
 
   constructor(public script: Script = () => undefined) {}
 
@@ -71,6 +100,12 @@ export class ScriptedRunner implements Runner {
     const process = new ScriptedProcess(file, args, handlers, (command, of) => this.script(command, of));
     this.processes.push(process);
     return process;
+  }
+
+  stream(file: string, args: readonly string[], handlers: ByteProcessHandlers): ByteProcess {
+    const stream = new ScriptedStream(file, args, handlers);
+    this.streams.push(stream);
+    return stream;
   }
 
   /** Every command given to programs of that name, oldest first. */

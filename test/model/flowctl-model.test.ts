@@ -2,39 +2,14 @@
 // as they should be, and no packet ends up where it should not.
 import fc from 'fast-check';
 import { cidrHolds, parseCidr, parseIpv4, parseMac, type Ipv4, type Mac } from '../../src/base/addresses';
-import { newCounters } from '../../src/flowctl/counters';
-import { DatapathState } from '../../src/flowctl/datapath-state';
-import { DesiredFlows } from '../../src/flowctl/desired-flows';
-import { NO_SLOT } from '../../src/flowctl/endpoint-index';
-import { Inventory } from '../../src/flowctl/inventory';
-import { MeterPlan, meterOf } from '../../src/flowctl/meter-plan';
-import {
-  DEFAULT_FLOW_SETTINGS,
-  sameNetworkPolicy,
-  type FlowEndpoint,
-  type FlowHost,
-  type FlowNetwork,
-} from '../../src/flowctl/model';
-import { PacketPath } from '../../src/flowctl/packet-path';
-import { checkFlow, KIND, OURS, readCookie, TABLE, USERDATA } from '../../src/flowctl/pipeline';
-import { Resync } from '../../src/flowctl/resync';
-import { RouteRules } from '../../src/flowctl/route-rules';
-import { OUTSIDE } from '../../src/flowctl/route-table';
-import { RouteWriter } from '../../src/flowctl/route-writer';
-import { appendEndpoint, appendPortRemoval, appendReplacement } from '../../src/flowctl/static-changes';
-import { networkFlows } from '../../src/flowctl/static-flows';
-import { StaticWriter } from '../../src/flowctl/static-writer';
-import type { FlowMod } from '../../src/openflow/flow-mod';
-import { forEachFlowStats } from '../../src/openflow/flow-stats';
+import type { DatapathState } from '../../src/flowctl/datapath-state';
+import { sameNetworkPolicy, type FlowEndpoint, type FlowHost, type FlowNetwork } from '../../src/flowctl/model';
+import { TABLE, USERDATA } from '../../src/flowctl/pipeline';
 import { encodeMessage } from '../../src/openflow/message';
-import { MessageFramer } from '../../src/openflow/message-framer';
 import { MessageWriter } from '../../src/openflow/message-writer';
-import { encodeMeterMod } from '../../src/openflow/meter';
-import { decodeMeterConfigReply } from '../../src/openflow/meter-stats';
-import { isPacketIn2, PacketInView } from '../../src/openflow/packet-in-view';
-import { decodeFlowRemoved } from '../../src/openflow/flow-removed';
 import { setMac } from '../../src/packet/bytes';
-import { FakeDatapath, type Output } from '../fakes/fake-datapath';
+import type { Output } from '../fakes/fake-datapath';
+import { FlowWorld } from '../fakes/flow-world';
 import { buildFrame } from '../unit/packet/frames';
 
 const host: FlowHost = {
@@ -61,185 +36,6 @@ const NETWORKS: readonly FlowNetwork[] = [
 ];
 const PORTS = [1, 2, 3, 4, 5, 6];
 const OUTSIDE_ADDRESS = parseIpv4('198.51.100.7');
-
-/** A controller without sockets, and the datapath that it programs. */
-class World {
-  readonly fake = new FakeDatapath();
-  readonly counters = newCounters();
-  inventory!: Inventory;
-  /** By port, of endpoints that may be gone. */
-  readonly lastAddresses = new Map<number, Ipv4>();
-  private state!: DatapathState;
-  private path!: PacketPath;
-  private rules!: RouteRules;
-  private statics!: StaticWriter;
-  private readonly writer = new MessageWriter();
-  private readonly view = new PacketInView();
-
-  constructor() {
-    this.restart([], NETWORKS);
-    this.fake.onAdd = (flow) => {
-      const problem = checkFlow(flow);
-      if (problem !== undefined) throw new Error(problem);
-    };
-    this.resync();
-  }
-
-  /** A controller that knows these things and has forgotten everything else. */
-  restart(endpoints: readonly FlowEndpoint[], networks: readonly FlowNetwork[]): void {
-    this.inventory = new Inventory(sameNetworkPolicy);
-    this.inventory.host = host;
-    for (const network of networks) this.inventory.setNetwork(network);
-    for (const endpoint of endpoints) this.inventory.addEndpoint(endpoint);
-    const routeWriter = new RouteWriter(this.inventory.endpoints, DEFAULT_FLOW_SETTINGS.idleTimeoutSeconds);
-    routeWriter.setHost(host);
-    this.statics = new StaticWriter(this.inventory.endpoints);
-    this.statics.setRouterMac(host.routerMac);
-    this.rules = new RouteRules(this.inventory, routeWriter);
-    this.state = new DatapathState(0, DEFAULT_FLOW_SETTINGS);
-    const { inventory, rules, counters } = this;
-    this.path = new PacketPath({
-      inventory,
-      routeWriter,
-      rules,
-      settings: DEFAULT_FLOW_SETTINGS,
-      counters,
-      tellPeer: () => undefined,
-    });
-  }
-
-  /** Every endpoint that there is. */
-  get endpoints(): FlowEndpoint[] {
-    const { endpoints } = this.inventory;
-    return [...endpoints.allIds()].map((id) => {
-      const slot = endpoints.slotOfId(id);
-      const location = { kind: 'local', portNo: endpoints.portNoOf(slot) } as const;
-      const networkKey = endpoints.networkKeyOf(slot);
-      const [mac, ip, locator] = [endpoints.macOf(slot), endpoints.ipOf(slot), endpoints.locatorOf(slot)];
-      return { id, networkKey, mac, ip, locator, location };
-    });
-  }
-
-  add(endpoint: FlowEndpoint): void {
-    const { endpoints } = this.inventory;
-    const slot = this.inventory.addEndpoint(endpoint);
-    this.lastAddresses.set(endpoints.portNoOf(slot), endpoint.ip);
-    appendEndpoint(this.writer, 2, slot, { endpoints, staticWriter: this.statics, settings: DEFAULT_FLOW_SETTINGS });
-    this.send();
-  }
-
-  remove(id: string): void {
-    const { endpoints } = this.inventory;
-    const slot = endpoints.slotOfId(id);
-    if (slot === NO_SLOT) return;
-    const portNo = endpoints.portNoOf(slot);
-    this.state.routes.deleteSlot(slot);
-    endpoints.remove(slot);
-    appendPortRemoval(this.writer, 2, portNo, DEFAULT_FLOW_SETTINGS);
-    this.send();
-  }
-
-  setNetwork(network: FlowNetwork): void {
-    const before = this.inventory.networkOfId(network.id);
-    const flowsOf = (each: FlowNetwork | undefined): FlowMod[] => (each ? networkFlows(each, host) : []);
-    this.inventory.setNetwork(network);
-    appendReplacement(this.writer, 2, flowsOf(before), flowsOf(network));
-    this.send();
-  }
-
-  /** Lists, compares and repairs; returns how many flow mods that took. `cut`: the connection breaks after some bytes. */
-  resync(cut = Infinity): number {
-    const { inventory, state, rules, statics, writer } = this;
-    const flows = new DesiredFlows(inventory, 0, statics);
-    const options = { xid: 3, atomic: true, nowMs: this.fake.now * 1000 };
-    const resync = new Resync({ endpoints: inventory.endpoints, datapath: state, flows, routes: rules }, options);
-    encodeMessage(writer, 3, { type: 'flowStatsRequest', match: {}, ...OURS });
-    const listed = this.ask();
-    forEachFlowStats(listed, 0, listed.length, (at, length) => resync.takeFlow(listed, at, length));
-    const meters = new MeterPlan(DEFAULT_FLOW_SETTINGS);
-    encodeMessage(writer, 3, { type: 'meterConfigRequest', meterId: 0xffffffff });
-    const listedMeters = this.ask();
-    meters.take(decodeMeterConfigReply(listedMeters, 0, listedMeters.length).meters);
-    for (const portNo of [10, ...this.endpoints.map(({ location }) => (location as { portNo: number }).portNo)]) {
-      meters.append(writer, 3, portNo);
-    }
-    for (const _ of resync.plan(writer)) void _;
-    for (const portNo of resync.portsGone())
-      encodeMeterMod(writer, 3, meterOf(portNo, 'delete', DEFAULT_FLOW_SETTINGS));
-    this.fake.take(wholeMessages(Buffer.from(writer.take()), cut));
-    return resync.repaired;
-  }
-
-  /** A frame comes in; returns all that left, by the datapath or by the controller. */
-  packet(portNo: number, frame: Buffer): Output[] {
-    this.fake.sent.length = 0;
-    const { outputs, toController } = this.fake.receive(portNo, frame);
-    this.tell(toController);
-    return [...outputs, ...this.fake.sent];
-  }
-
-  advance(seconds: number): void {
-    this.tell(this.fake.advance(seconds));
-  }
-
-  /** What a fresh controller that knows the same would have made of an empty datapath. */
-  get wanted(): { flows: string[]; meters: number[] } {
-    const fresh = new World();
-    fresh.restart(this.endpoints, [...this.inventory.allNetworks()]);
-    fresh.resync();
-    return { flows: fresh.fake.dump(), meters: fresh.fake.meterIds() };
-  }
-
-  get staticFlows(): string[] {
-    return this.fake.dump((flow) => (readCookie(flow.cookie ?? 0n)?.kind ?? 0) <= KIND.ENDPOINT);
-  }
-
-  get routes(): string[] {
-    return this.fake.dump((flow) => (readCookie(flow.cookie ?? 0n)?.kind ?? 0) > KIND.ENDPOINT);
-  }
-
-  /** Routes that are remembered, by ids. */
-  get remembered(): string[] {
-    const routes: string[] = [];
-    const name = (slot: number) => (slot === OUTSIDE ? 'outside' : this.inventory.endpoints.idOf(slot));
-    this.state.routes.forEach((from, to) => routes.push(`${name(from)}>${name(to)}`));
-    return routes.sort();
-  }
-
-  private tell(bytes: Buffer): void {
-    const turn = { datapath: this.state, writer: this.writer, nowMs: this.fake.now * 1000 };
-    new MessageFramer((buffer, offset, length) => {
-      if (isPacketIn2(buffer, offset, length)) {
-        this.view.decode(buffer, offset, length);
-        this.path.handle(this.view, turn);
-      } else this.forget(decodeFlowRemoved(buffer, offset, offset + length).cookie);
-    }).push(bytes);
-    this.send();
-  }
-
-  private forget(cookie: bigint): void {
-    const read = readCookie(cookie);
-    const route = read && this.rules.routeOf(0, read);
-    if (route !== undefined) this.state.routes.delete(route.from, route.to);
-  }
-
-  private send(): void {
-    const bytes = Buffer.from(this.writer.take());
-    const answers = this.fake.take(bytes);
-    if (answers.length > 0) this.tell(answers);
-  }
-
-  private ask(): Buffer {
-    return this.fake.take(Buffer.from(this.writer.take()));
-  }
-}
-
-/** The messages of a stream that is cut after so many bytes. */
-function wholeMessages(bytes: Buffer, cut: number): Buffer {
-  let at = 0;
-  while (at < bytes.length && at + bytes.readUInt16BE(at + 2) <= cut) at += bytes.readUInt16BE(at + 2);
-  return bytes.subarray(0, at);
-}
 
 function frame(from: { mac: Mac; ip: Ipv4 }, dst: Ipv4, text: string): Buffer {
   const payload = Buffer.concat([Buffer.from([3, 232, 7, 208, 0, 8 + text.length, 0, 0]), Buffer.from(text)]);
@@ -299,7 +95,7 @@ const step = fc.oneof(
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-function perform(world: World, each: Step): void {
+function perform(world: FlowWorld, each: Step): void {
   switch (each.do) {
     case 'add':
       world.remove(`e${each.portNo}`);
@@ -337,7 +133,7 @@ function perform(world: World, each: Step): void {
 }
 
 /** What an endpoint sends goes to whom it may, as it should look, or nowhere. */
-function sendAndCheck(world: World, inPort: number, src: Ipv4 | null, dst: Ipv4): void {
+function sendAndCheck(world: FlowWorld, inPort: number, src: Ipv4 | null, dst: Ipv4): void {
   const sender = world.endpoints.find(({ id }) => id === `e${inPort}`);
   const mac = (0x020000000000 + inPort) as Mac;
   const ip = src ?? sender?.ip ?? (0x0a010002 as Ipv4);
@@ -351,7 +147,7 @@ function sendAndCheck(world: World, inPort: number, src: Ipv4 | null, dst: Ipv4)
 }
 
 /** Two endpoints of one network reach one another, always. Where the other is gone, nobody takes its packets. */
-function talkAndCheck(world: World, from: number, to: number): void {
+function talkAndCheck(world: FlowWorld, from: number, to: number): void {
   const sender = world.endpoints.find(({ id }) => id === `e${from}`);
   const receiver = world.endpoints.find(({ id }) => id === `e${to}`);
   const dst = receiver?.ip ?? world.lastAddresses.get(to);
@@ -362,7 +158,12 @@ function talkAndCheck(world: World, from: number, to: number): void {
   expect(outputs.map((output) => output.portNo)).toEqual([to]);
 }
 
-function checkOutput(world: World, sender: FlowEndpoint, dst: Ipv4, { portNo: outPort, frame: left }: Output): void {
+function checkOutput(
+  world: FlowWorld,
+  sender: FlowEndpoint,
+  dst: Ipv4,
+  { portNo: outPort, frame: left }: Output,
+): void {
   const network = world.inventory.network(sender.networkKey) as FlowNetwork;
   const [ethDst, from, to] = [left.readUIntBE(0, 6), left.readUInt32BE(26), left.readUInt32BE(30)];
   if (outPort === 10) {
@@ -382,7 +183,7 @@ function checkOutput(world: World, sender: FlowEndpoint, dst: Ipv4, { portNo: ou
   }
 }
 
-function sendFromHostAndCheck(world: World, dst: Ipv4): void {
+function sendFromHostAndCheck(world: FlowWorld, dst: Ipv4): void {
   const outputs = world.packet(10, frame({ mac: host.hostPort?.mac as Mac, ip: OUTSIDE_ADDRESS }, dst, 'in'));
   const receiver = world.endpoints.find(({ locator }) => locator === dst);
   const isOpen = receiver !== undefined && world.inventory.network(receiver.networkKey)?.internal === false;
@@ -394,7 +195,7 @@ function sendFromHostAndCheck(world: World, dst: Ipv4): void {
 test('whatever happens, packets go where they may, and the tables end up right', () => {
   fc.assert(
     fc.property(fc.array(step, { minLength: 1, maxLength: 40, size: 'max' }), (steps) => {
-      const world = new World();
+      const world = new FlowWorld({ host, networks: NETWORKS, policy: sameNetworkPolicy });
       for (const each of steps) perform(world, each);
       const { flows, meters } = world.wanted;
       expect(world.staticFlows).toEqual(flows);
@@ -408,7 +209,7 @@ test('whatever happens, packets go where they may, and the tables end up right',
 });
 
 test('an honest pair is connected and stays so over restarts of either side', () => {
-  const world = new World();
+  const world = new FlowWorld({ host, networks: NETWORKS, policy: sameNetworkPolicy });
   const [a, b] = [endpointAt(1, 1, 2), endpointAt(2, 1, 3)];
   world.add(a);
   world.add(b);
@@ -427,7 +228,7 @@ test('an honest pair is connected and stays so over restarts of either side', ()
 });
 
 test('every batch may arrive twice', () => {
-  const world = new World();
+  const world = new FlowWorld({ host, networks: NETWORKS, policy: sameNetworkPolicy });
   const [a, b] = [endpointAt(1, 1, 2), endpointAt(2, 1, 3)];
   const take = world.fake.take.bind(world.fake);
   jest.spyOn(world.fake, 'take').mockImplementation((bytes) => {
@@ -447,7 +248,7 @@ test('every batch may arrive twice', () => {
 });
 
 test('over its cap an endpoint’s packets go on one by one', () => {
-  const world = new World();
+  const world = new FlowWorld({ host, networks: NETWORKS, policy: sameNetworkPolicy });
   const routes = (world as unknown as { state: DatapathState }).state.routes as unknown as { limits: object };
   Object.assign(routes.limits, { perEndpoint: 1 });
   const [a, b, c] = [endpointAt(1, 1, 2), endpointAt(2, 1, 3), endpointAt(3, 1, 4)];
@@ -459,7 +260,7 @@ test('over its cap an endpoint’s packets go on one by one', () => {
 });
 
 test('what comes in a packet-in may be any bytes', () => {
-  const world = new World();
+  const world = new FlowWorld({ host, networks: NETWORKS, policy: sameNetworkPolicy });
   world.add(endpointAt(1, 1, 2));
   world.add(endpointAt(2, 1, 3));
   const honest = frame(endpointAt(1, 1, 2), endpointAt(2, 1, 3).ip, 'x');

@@ -6,10 +6,12 @@ import { parseCidr, parseIpv4, type Ipv4, type Mac } from '../../src/base/addres
 import { systemClock, type Clock } from '../../src/base/clock';
 import { silentLogger, type Logger } from '../../src/base/logger';
 import { Directory, DIRECTORY_DATABASE } from '../../src/directory/directory';
+import { deleteFirewallRule, insertFirewallRule } from '../../src/directory/control-operations';
 import { deleteEndpoint, insertEndpoint, publishPorts, updateEndpoint } from '../../src/directory/endpoint-operations';
 import { LINGER_MS } from '../../src/directory/interest';
 import { deleteNetwork, insertNetwork, insertPool, insertReplica, poolIdOf } from '../../src/directory/operations';
 import type { EndpointId, EndpointRow, NetworkId } from '../../src/directory/rows';
+import { planSwitch } from '../../src/directory/switch-operations';
 import { Ipam } from '../../src/ipam/ipam';
 import { Neighbours } from '../../src/neighbours';
 import { OvsdbClient } from '../../src/ovsdb/client';
@@ -189,6 +191,25 @@ test('a host knows all networks, and endpoints and addresses of its own', async 
   expect(known(second)).toEqual(['v', 'x', 'z']);
 });
 
+test('a host that stands by for another follows what that one has, also when it starts with it', async () => {
+  const [first, second, third] = [await join('h1', 'everything'), await join('h2'), await join('h3')];
+  await addNetworks(first);
+  await start(first, 'x', A, 5);
+  await start(second, 'y', A, 6);
+  expect(known(third)).toEqual([]);
+  await run(second.directory, (c) => planSwitch(c, { generation: 1, backups: ['h3'], profile: '' }));
+  await seen('h3 stands by', () => third.directory.view.switchOf('h2')?.backups.includes('h3') === true);
+  await third.directory.whenFollowed();
+  expect(known(third)).toEqual(['x', 'y']);
+  await start(second, 'z', B, 5);
+  await seen('h3 knows z', () => known(third).includes('z'));
+  expect(names(third.directory.view.endpointsOn('h2'))).toEqual(['y', 'z']);
+  leave(third);
+  const again = await join('h3');
+  expect(known(again)).toEqual(['x', 'y', 'z']);
+  expect(names(again.directory.view.endpointsOn('h2'))).toEqual(['y', 'z']);
+});
+
 test('when the last container has gone, the others go after a while, and the controller hears of it', async () => {
   const [first, second] = [await join('h1', 'everything'), await join('h2')];
   await addNetworks(first);
@@ -365,3 +386,36 @@ test('whatever containers come and go, each host has exactly the endpoints of it
     }
   }
 }, 60_000);
+
+test('a host whose port leads to a container elsewhere knows that container, and not the others', async () => {
+  const [first, second] = [await join('h1', 'everything'), await join('h2')];
+  await addNetworks(first);
+  await start(first, 'x', A, 5);
+  await start(first, 'y', B, 5);
+  await run(first.directory, (c) => updateEndpoint(c, idOf('y'), { containerName: 'web' }));
+  const rule = {
+    name: 'ssh',
+    host: 'h2',
+    protocol: 'tcp',
+    hostIp: 0 as Ipv4,
+    hostPort: 1,
+    containerPort: 22,
+    from: [],
+  } as const;
+  await run(first.directory, (c) => insertFirewallRule(c, { ...rule, container: 'container:web' }));
+  await seen('h2 knows y', () => known(second).includes('y'));
+  expect(told(second)).toEqual(['y']);
+  // It stays, as long as there is the rule; an agent that starts anew has it from the beginning.
+  second.clock.skip(2 * LINGER_MS);
+  second.clock.skip(2 * LINGER_MS);
+  await start(first, 'w', B, 6);
+  await seen('h2 knows w', () => known(second).includes('w'));
+  expect(known(second)).toEqual(['w', 'y']);
+  leave(second);
+  const again = await join('h2');
+  await seen('h2 knows y again', () => known(again).includes('y'));
+  await run(first.directory, (c) => deleteFirewallRule([...c.view.firewallRules()][0]!));
+  await seen('h2 knows no rule', () => [...again.directory.view.firewallRules()].length === 0);
+  again.clock.skip(LINGER_MS);
+  await seen('h2 knows none', () => known(again).length === 0);
+});

@@ -181,7 +181,7 @@ async function start({ networkId, poolId }: { networkId: string; poolId: string 
   await call('NetworkDriver.Join', { ...ids, SandboxKey: `/var/run/docker/netns/${endpointId.slice(0, 12)}` });
   const portMap = { 'com.docker.network.portmap': [publish(0, 80)] };
   await call('NetworkDriver.ProgramExternalConnectivity', { ...ids, Options: portMap });
-  docker.endpoints.push({ endpointId, networkId, aliases: [] });
+  docker.endpoints.push({ endpointId, networkId, aliases: [], labels: new Map() });
   return { networkId, endpointId, poolId, address: String(Address).split('/')[0] ?? '' };
 }
 

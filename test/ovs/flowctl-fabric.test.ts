@@ -1,6 +1,7 @@
 // Between hosts, on a real Open vSwitch in user space: what leaves by the fabric port and what comes in there, as the peer
 // would send it. Frames on the fabric carry locators and router MACs alone.
 import { formatIpv4, parseIpv4, type Ipv4 } from '../../src/base/addresses';
+import type { FlowHost } from '../../src/flowctl/model';
 import { internetChecksum } from '../../src/packet/checksum';
 import { naiveChecksum, naiveL4Checksum } from '../unit/packet/frames';
 import {
@@ -8,10 +9,12 @@ import {
   describeFrame,
   endpoints,
   FABRIC_MTU,
+  FABRIC_PORT,
   far,
   farBlue,
   farOther,
   frameFrom,
+  host,
   HOST_ADDRESS,
   icmpError,
   Lab,
@@ -294,4 +297,59 @@ test('routes to other hosts are known again after a restart of the controller', 
   await lab.inject(1, frameFrom(one, far.ip, udp('still')));
   await lab.leaving(11, 1);
   expect(lab.controller.counters().packetIns).toBe(packetIns);
+});
+
+describe('whether packets come through', () => {
+  const echo = (type: number, token: number) => {
+    const payload = Buffer.alloc(8);
+    payload[0] = type;
+    payload.writeUInt32BE(token, 4);
+    payload.writeUInt16BE(naiveChecksum(payload), 2);
+    return { proto: 1, payload };
+  };
+
+  test('the datapath answers another host alone', async () => {
+    await lab.controller.stop();
+    await lab.inject(FABRIC_PORT, fromPeer(PEER.locator, HOST_ADDRESS, echo(8, 0xabcd1234)));
+    const [frame] = (await lab.leaving(FABRIC_PORT, 1)) as [Buffer];
+    expect(describeFrame(frame)).toBe('02da000000fe>02da000001fe 100.64.0.1>100.64.1.1 ttl 64 proto 1');
+    expect([frame[34], frame.readUInt32BE(38)]).toEqual([0, 0xabcd1234]);
+    expectWhole(frame);
+    await lab.startController([...endpoints, far, farBlue, farOther]);
+    lab.controller.setPeer(PEER);
+    await lab.reconnect();
+  });
+
+  test('another host is asked as packets of containers go, and its answer alone counts', async () => {
+    lab.forget();
+    const answered = lab.controller.probeFabric(PEER.locator, 5_000);
+    const [frame] = (await lab.leaving(FABRIC_PORT, 1)) as [Buffer];
+    expect(describeFrame(frame)).toBe('02da000000fe>02da000001fe 100.64.0.1>100.64.1.1 ttl 64 proto 1');
+    expect(frame[34]).toBe(8);
+    expectWhole(frame);
+    const { stale, noWay } = lab.controller.counters();
+    const before = await lab.reactiveFlows();
+    const token = frame.readUInt32BE(38);
+    await lab.inject(FABRIC_PORT, fromPeer(PEER.locator, HOST_ADDRESS, echo(0, token), one.mac));
+    await lab.inject(FABRIC_PORT, fromPeer(PEER.locator, HOST_ADDRESS, echo(0, token + 1)));
+    await until('the strange answers', () => lab.controller.counters().stale - stale === 2);
+    expect(lab.controller.counters().noWay).toBe(noWay);
+    await lab.inject(FABRIC_PORT, fromPeer(PEER.locator, HOST_ADDRESS, echo(0, token)));
+    expect(await answered).toBe(true);
+    expect(await lab.reactiveFlows()).toEqual(before);
+  });
+
+  test('silence, and a host that is not there, are no answer', async () => {
+    expect(await lab.controller.probeFabric(PEER.locator, 50)).toBe(false);
+    expect(await lab.controller.probeFabric(far.locator, 50)).toBe(false);
+  });
+
+  test('how long it has been one that answers is known, and not of one that hangs', async () => {
+    expect(await lab.controller.fabricStandsMs()).toBeGreaterThan(0);
+    lab.controller.setHost({ ...host, fabric: undefined } as unknown as FlowHost);
+    expect(await lab.controller.fabricStandsMs()).toBeUndefined();
+    lab.controller.setHost(host);
+    await until('the fabric', async () => (await lab.controller.fabricStandsMs()) !== undefined);
+    expect(await lab.controller.fabricStandsMs()).toBeLessThan(5_000);
+  });
 });

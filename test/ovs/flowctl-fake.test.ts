@@ -8,6 +8,7 @@ import { systemClock } from '../../src/base/clock';
 import { silentLogger } from '../../src/base/logger';
 import { Controller } from '../../src/flowctl/controller';
 import { attach, FakeDatapath } from '../fakes/fake-datapath';
+import { PortPolicy } from '../fakes/port-policy';
 import {
   blue,
   endpoints,
@@ -26,6 +27,16 @@ import {
   until,
 } from './flowctl-lab';
 
+/** Within a network and with the outside, everything; from the first network to the third, one port. */
+const KEYS = [1, 2, 3, 4];
+const policy = new PortPolicy(
+  [...KEYS.map((key) => ({ from: key, to: key })), { from: 1, to: 3, protocol: 6, port: 80 }],
+  KEYS.flatMap((subject) => [
+    { subject, direction: 'out' },
+    { subject, direction: 'in' },
+  ]),
+);
+
 let lab: Lab;
 let fake: FakeDatapath;
 let controller: Controller;
@@ -34,9 +45,9 @@ let tell: (bytes: Buffer) => void;
 let hangUp: () => void;
 
 beforeAll(async () => {
-  lab = await Lab.start();
+  lab = await Lab.start({}, endpoints, policy);
   folder = mkdtempSync(join(tmpdir(), 'flowctl-'));
-  controller = new Controller({ path: join(folder, 's'), clock: systemClock, logger: silentLogger });
+  controller = new Controller({ path: join(folder, 's'), clock: systemClock, logger: silentLogger, policy });
   controller.setHost(host);
   for (const network of networks) controller.setNetwork(network);
   for (const endpoint of endpoints) controller.addEndpoint(endpoint).catch(() => undefined);
@@ -55,6 +66,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** The head of TCP: from port 40000 to 80, or less of it. */
+const tcp = (hex = '9c4000500000000000000000500200000000ffff') => ({ proto: 6, payload: Buffer.from(hex, 'hex') });
 const ping = { proto: 1, payload: Buffer.from('0800f7fd00010001', 'hex') };
 
 test.each<[string, number, Buffer]>([
@@ -76,6 +89,15 @@ test.each<[string, number, Buffer]>([
   ['a forged MAC', 1, frameFrom({ ...one, mac: two.mac }, two.ip, udp('o'))],
   ['an ARP request', 1, arpQuestion(one.mac, one.ip, two.ip)],
   ['a forged ARP request', 1, arpQuestion(two.mac, one.ip, two.ip)],
+  ['a conversation', 1, frameFrom(one, other.ip, tcp())],
+  ['an answer in it', 4, frameFrom(other, one.ip, tcp('00509c400000000000000000501200000000ffff'))],
+  ['no answer in it', 4, frameFrom(other, one.ip, tcp('00509c410000000000000000501200000000ffff'))],
+  ['another port', 1, frameFrom(one, other.ip, tcp('9c4000510000000000000000500200000000ffff'))],
+  ['a later fragment of it', 1, frameFrom(one, other.ip, { ...tcp(), fragment: 5 })],
+  ['a later fragment back', 4, frameFrom(other, one.ip, { ...tcp(), fragment: 5 })],
+  ['a first fragment that is too short', 1, frameFrom(one, other.ip, { ...tcp('9c40005000000000'), fragment: 0x2000 })],
+  ['port 0', 1, frameFrom(one, other.ip, tcp('000000000000000000000000500200000000ffff'))],
+  ['a later fragment after that', 1, frameFrom(one, other.ip, { ...tcp(), fragment: 6 })],
   ['a later fragment out', 1, frameFrom(one, OUTSIDE, { ...udp('pppppppp'), fragment: 5 })],
 ])('%s', async (_, portNo, frame) => {
   const before = controller.counters().packetIns;

@@ -6,8 +6,16 @@ import { join } from 'node:path';
 import { formatIpv4, parseCidr, parseIpv4, parseMac, type Ipv4, type Mac } from '../../src/base/addresses';
 import { systemClock } from '../../src/base/clock';
 import { silentLogger } from '../../src/base/logger';
-import { Controller } from '../../src/flowctl/controller';
-import type { FlowEndpoint, FlowHost, FlowNetwork, FlowSettings } from '../../src/flowctl/model';
+import { Controller, type ControllerOptions } from '../../src/flowctl/controller';
+import {
+  sameNetworkPolicy,
+  type FlowEndpoint,
+  type FlowHost,
+  type FlowNetwork,
+  type FlowSettings,
+  type Policy,
+} from '../../src/flowctl/model';
+import { fetchIdleTimes } from '../../src/flowctl/idle-query';
 import { setMac } from '../../src/packet/bytes';
 import { buildFrame, naiveChecksum } from '../unit/packet/frames';
 import { startOvs, type Ovs } from './ovs';
@@ -26,7 +34,8 @@ export const host: FlowHost = {
   routerMac: ROUTER_MAC,
   hostPort: { portNo: HOST_PORT, mac: HOST_MAC },
   hostAddress: HOST_ADDRESS,
-  fabric: { portNo: FABRIC_PORT, serverAddress: SERVER_ADDRESS, mtu: FABRIC_MTU, isNarrow: true },
+  serverAddress: SERVER_ADDRESS,
+  fabric: { portNo: FABRIC_PORT, mtu: FABRIC_MTU, isNarrow: true },
   locatorRange: parseCidr('100.64.0.0/10'),
   kernelDatapath: false,
 };
@@ -76,6 +85,23 @@ function remote(n: number, networkKey: number, ip: string): FlowEndpoint {
 export const far = remote(1, 1, '10.1.0.20');
 export const farBlue = remote(2, 2, '10.1.0.20');
 export const farOther = remote(3, 3, '10.2.0.20');
+
+/** A host of another site, which is reached by a tunnel, and an endpoint of the red tenant there. */
+export const AWAY = {
+  routerMac: parseMac('02:da:00:00:02:fe'),
+  locator: parseIpv4('100.64.2.1'),
+  address: parseIpv4('203.0.113.9'),
+  isTunnelled: true,
+};
+export const away: FlowEndpoint = {
+  ...far,
+  id: 'away',
+  ip: parseIpv4('10.1.0.30'),
+  locator: parseIpv4('100.64.2.2'),
+  location: { kind: 'remote', routerMac: AWAY.routerMac, isTunnelled: true },
+};
+/** This host where there are tunnels. */
+export const hostWithTunnels: FlowHost = { ...host, hasTunnels: true };
 
 /** A UDP payload that tells frames apart. */
 export function udp(text: string): { proto: number; payload: Buffer } {
@@ -129,13 +155,20 @@ export class Lab {
     readonly socket: string,
     public controller: Controller,
     private readonly settings: Partial<FlowSettings>,
+    private readonly policy: Policy,
+    private readonly around: FlowHost,
   ) {}
 
   /** Starts everything, with the endpoints above unless told otherwise, and waits until the datapath is in order. */
-  static async start(settings: Partial<FlowSettings> = {}, present: readonly FlowEndpoint[] = endpoints): Promise<Lab> {
+  static async start(
+    settings: Partial<FlowSettings> = {},
+    present: readonly FlowEndpoint[] = endpoints,
+    policy: Policy = sameNetworkPolicy,
+    around: FlowHost = host,
+  ): Promise<Lab> {
     const ovs = await startOvs();
     const socket = join(ovs.rundir, 'c.sock');
-    const lab = new Lab(ovs, socket, undefined as unknown as Controller, settings);
+    const lab = new Lab(ovs, socket, undefined as unknown as Controller, settings, policy, around);
     await lab.startController(present);
     await ovs.vsctl(...lab.bridgeCommand());
     await lab.connected();
@@ -145,7 +178,7 @@ export class Lab {
   private bridgeCommand(): string[] {
     const { rundir } = this.ovs;
     const words = ['add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=dummy', 'fail_mode=secure'];
-    words.push('protocols=OpenFlow14', 'other-config:disable-in-band=true', '--', 'set-controller', 'br0');
+    words.push('protocols=OpenFlow14,OpenFlow15', 'other-config:disable-in-band=true', '--', 'set-controller', 'br0');
     words.push(`unix:${this.socket}`, '--', 'set', 'controller', 'br0', 'connection_mode=out-of-band');
     words.push('controller_queue_size=511');
     for (const portNo of PORTS) {
@@ -156,19 +189,29 @@ export class Lab {
   }
 
   /** Starts a controller, as a process that was just started would be. */
-  async startController(present: readonly FlowEndpoint[] = endpoints): Promise<void> {
+  async startController(
+    present: readonly FlowEndpoint[] = endpoints,
+    options: Partial<ControllerOptions> = {},
+  ): Promise<void> {
+    this.controller = this.createController(present, { path: this.socket, ...options });
+    await this.controller.start();
+  }
+
+  /** One that knows all that there is. */
+  createController(present: readonly FlowEndpoint[] = endpoints, options: Partial<ControllerOptions> = {}): Controller {
     const controller = new Controller({
-      path: this.socket,
       clock: systemClock,
       logger: silentLogger,
       settings: this.settings,
+      policy: this.policy,
+      fetchIdleTimes: () => fetchIdleTimes(join(this.ovs.rundir, 'br0.mgmt'), systemClock),
+      ...options,
     });
-    controller.setHost(host);
+    controller.setHost(this.around);
     for (const each of networks) controller.setNetwork(each);
     // Confirmed with the connection, which comes later.
     for (const each of present) controller.addEndpoint(each).catch(() => undefined);
-    await controller.start();
-    this.controller = controller;
+    return controller;
   }
 
   connected(): Promise<void> {
@@ -186,6 +229,12 @@ export class Lab {
   async stop(): Promise<void> {
     await this.controller.stop();
     await this.ovs.stop();
+  }
+
+  /** Waits until what the controller has sent is done, and no packet goes by what OVS decided before. */
+  async settled(): Promise<void> {
+    await this.controller.drops();
+    await this.ovs.appctl('revalidator/wait');
   }
 
   /** Lets a frame come in on a port. */

@@ -66,7 +66,8 @@ class Side {
     this.controller.setHost({
       routerMac: this.routerMac,
       hostAddress: parseIpv4(`100.64.${number}.1`),
-      fabric: { portNo: FABRIC, serverAddress: parseIpv4(`192.0.2.${number}`), mtu: 1500, isNarrow: false },
+      serverAddress: parseIpv4(`192.0.2.${number}`),
+      fabric: { portNo: FABRIC, mtu: 1500, isNarrow: false },
       locatorRange: RANGE,
       kernelDatapath: false,
     });

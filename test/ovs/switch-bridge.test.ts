@@ -41,7 +41,7 @@ test('the bridge comes with its whole profile, and OVS connects to its controlle
   const get = (table: string, record: string, ...columns: string[]) => ovs.vsctl('get', table, record, ...columns);
   expect(
     (await get('bridge', 'br-int', 'fail_mode', 'protocols', 'datapath_type', 'external_ids')).split('\n'),
-  ).toEqual(['secure', '[OpenFlow13, OpenFlow14]', 'dummy', '{daolinet-owner=host-1}']);
+  ).toEqual(['secure', '[OpenFlow13, OpenFlow14, OpenFlow15]', 'dummy', '{daolinet-owner=host-1}']);
   expect(await get('bridge', 'br-int', 'datapath_id')).toBe('"0000da0100000001"');
   expect(await get('interface', 'br-int', 'mac_in_use')).toBe('"02:da:00:00:00:01"');
   const [uuid = ''] = (await get('bridge', 'br-int', 'controller')).match(/[0-9a-f-]{36}/) ?? [];

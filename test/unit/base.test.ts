@@ -1,5 +1,7 @@
 import { Backoff } from '../../src/base/backoff';
 import { KeyedQueue } from '../../src/base/keyed-queue';
+import { pause } from '../../src/base/pause';
+import { ManualClock } from '../fakes/manual-clock';
 
 test('back-off doubles between half and all, to its limit, and only success resets it', () => {
   const low = new Backoff(100, 1000, () => 0);
@@ -39,4 +41,19 @@ describe('KeyedQueue', () => {
     open();
     await held;
   });
+});
+
+test('a pause ends in time, or at once when nobody waits any more, and leaves no timer', async () => {
+  const clock = new ManualClock();
+  const asker = new AbortController();
+  const whole = pause(1000, asker.signal, clock);
+  clock.advance(1000);
+  await expect(whole).resolves.toBe(true);
+  const short = pause(1000, asker.signal, clock);
+  expect(clock.waiting).toBe(1);
+  asker.abort();
+  await expect(short).resolves.toBe(false);
+  await expect(pause(1000, asker.signal, clock)).resolves.toBe(false);
+  expect(clock.waiting).toBe(0);
+  await expect(pause(0, new AbortController().signal, clock)).resolves.toBe(true);
 });

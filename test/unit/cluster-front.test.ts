@@ -4,12 +4,13 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
-import { parseCidr, parseIpv4 } from '../../src/base/addresses';
+import { parseCidr, parseIpv4, type Ipv4 } from '../../src/base/addresses';
 import { systemClock } from '../../src/base/clock';
 import { silentLogger } from '../../src/base/logger';
-import { Front } from '../../src/cluster/front';
+import { DIRECTORY_PROTOCOLS, Front } from '../../src/cluster/front';
 import { frontDeskApp, type JoinRequest } from '../../src/cluster/newcomers';
 import { planCertificates, planRemoval } from '../../src/cluster/membership';
+import { isRow, update } from '../../src/ovsdb/operations';
 import { createAuthority, createRequest, fingerprintOf, issue, type Identity } from '../../src/pki/authority';
 import { freePort } from '../fakes/free-port';
 import { createMemoryDatabase, createMemoryDirectory, type MemoryDirectory } from '../fakes/memory-directory';
@@ -22,7 +23,7 @@ let database: Server;
 let store: MemoryDirectory;
 let front: Front;
 let port: number;
-const asked: (JoinRequest | string)[] = [];
+const asked: ((JoinRequest & { seen: Ipv4 }) | string)[] = [];
 const members: (string | undefined)[] = [];
 const warned: string[] = [];
 const sockets: TLSSocket[] = [];
@@ -49,7 +50,7 @@ beforeEach(async () => {
   createMemoryDirectory({ host: 'h2', database: memory });
   port = await freePort();
   const desk = {
-    letIn: (request: JoinRequest) => (asked.push(request), Promise.resolve({ ok: true })),
+    letIn: (request: JoinRequest, seen: Ipv4) => (asked.push({ ...request, seen }), Promise.resolve({ ok: true })),
     renew: (fingerprint: string) => (asked.push(fingerprint), Promise.resolve({ certificate: 'next' })),
     settle: (fingerprint: string) => (asked.push(`settle ${fingerprint}`), Promise.resolve({})),
     secrets: (fingerprint: string) => (
@@ -58,7 +59,7 @@ beforeEach(async () => {
     ),
   };
   front = new Front({
-    address: LOOPBACK,
+    address: () => LOOPBACK,
     port,
     authority: authority.certificate,
     identity: own,
@@ -66,11 +67,14 @@ beforeEach(async () => {
     socketPath,
     locatorRange: parseCidr('100.64.0.0/10'),
     app: frontDeskApp(desk),
+    api: () => undefined,
     acceptMember: (socket, fingerprint) => {
       members.push(fingerprint);
       socket.destroy();
     },
     acceptWords: (socket) => void socket.destroy(),
+    acceptPulse: (socket) => void socket.destroy(),
+    acceptOpenFlow: (socket, { name }) => void socket.write(`OpenFlow of ${name}`),
     logger: { ...silentLogger, warn: (message) => void warned.push(message) },
     clock: systemClock,
   });
@@ -122,16 +126,16 @@ describe('to the directory', () => {
   test('a host comes in with the certificate that its row has', async () => {
     const host = await identity('h2');
     await certify('h2', host.certificate);
-    expect(await say(open('ovsdb', host), LIST)).toContain('DaoliNet');
+    expect(await say(open('daolinet-directory/2', host), LIST)).toContain('DaoliNet');
   });
 
   test('nobody else does: without one, with one of the authority that is no row’s, of another authority', async () => {
     const strange = await identity('h2', await createAuthority(Date.now()));
     await certify('h2', strange.certificate);
-    expect(await say(open('ovsdb'), LIST)).toBe('closed');
+    expect(await say(open('daolinet-directory/2'), LIST)).toBe('closed');
     expect(warned).toEqual(['a connection of another host was refused']);
-    expect(await say(open('ovsdb', await identity('h2')), LIST)).toBe('closed');
-    expect(await say(open('ovsdb', strange), LIST)).toBe('closed');
+    expect(await say(open('daolinet-directory/2', await identity('h2')), LIST)).toBe('closed');
+    expect(await say(open('daolinet-directory/2', strange), LIST)).toBe('closed');
     // Nobody fills the log from outside.
     expect(warned).toHaveLength(1);
   });
@@ -139,24 +143,81 @@ describe('to the directory', () => {
   test('a connection ends when its certificate is no more the host’s, and when the host is put out', async () => {
     const [one, two] = [await identity('h2'), await identity('h2')];
     await certify('h2', one.certificate, two.certificate);
-    const both = [open('ovsdb', one), open('ovsdb', two)];
+    const both = [open('daolinet-directory/2', one), open('daolinet-directory/2', two)];
     for (const socket of both) expect(await say(socket, LIST)).toContain('DaoliNet');
     const [first, second] = both.map((socket) => new Promise((resolve) => socket.once('close', resolve)));
     await certify('h2', two.certificate);
     await first;
     await store.transact((context) => ({ ops: planRemoval(context, 'h2'), result: undefined }));
     await second;
-    expect(await say(open('ovsdb', two), LIST)).toBe('closed');
+    expect(await say(open('daolinet-directory/2', two), LIST)).toBe('closed');
   });
 
   test('what it may not ask is answered so', async () => {
     const host = await identity('h2');
     await certify('h2', host.certificate);
     const refused = await say(
-      open('ovsdb', host),
+      open('daolinet-directory/2', host),
       '{"id":1,"method":"transact","params":["DaoliNet",{"op":"delete","table":"Host","where":[]}]}',
     );
     expect(refused).toContain('permission error');
+  });
+
+  test('of its tunnel it says something new so often, and then not, whatever connections it has', async () => {
+    const host = await identity('h2');
+    await certify('h2', host.certificate);
+    const { uuid } = store.view.host('h2')!;
+    const row = { host: ['uuid', uuid], key: `${'a'.repeat(42)}A=`, port: 7471, no_l2: false };
+    const tell = { op: 'insert', table: 'Tunnel', row };
+    const request = (id: number) => JSON.stringify({ id, method: 'transact', params: ['DaoliNet', tell] });
+    const first = open('ovsdb', host);
+    for (let id = 0; id < 30; id += 1) first.write(request(id));
+    const refused = JSON.parse(await say(open('ovsdb', host), request(30))) as { error: { details: string } };
+    expect(refused.error.details).toBe('a host changes its tunnel less often');
+    expect(await say(open('ovsdb', host), LIST)).toContain('DaoliNet');
+  });
+});
+
+describe('an agent from before there were sites, which asks for the directory by its old name', () => {
+  const change = (name: string, facts: Record<string, string | boolean>) =>
+    store.transact(({ view }) => ({ ops: [update('Host', isRow(view.host(name)!.uuid), facts)], result: undefined }));
+
+  beforeEach(async () => {
+    await change('h1', { address: '192.0.2.1' });
+    await change('h2', { address: '192.0.2.2' });
+  });
+
+  test.each<[string, Record<string, string | boolean>]>([
+    ['there are two sites', { site: 'home' }],
+    ['a host encrypts inside of its site', { encrypt: true }],
+  ])('is shut out where %s, at that moment, and later', async (_, facts) => {
+    const host = await identity('h2');
+    await certify('h2', host.certificate);
+    const [old, newer] = [open('ovsdb', host), open('daolinet-directory/2', host)];
+    for (const socket of [old, newer]) expect(await say(socket, LIST)).toContain('DaoliNet');
+    const end = new Promise((resolve) => old.once('close', resolve));
+    await change('h2', facts);
+    await end;
+    expect(warned).toEqual(['a host has an agent that is too old for this cluster']);
+    expect(newer.closed).toBe(false);
+    expect(await say(open('ovsdb', host), LIST)).toBe('closed');
+    expect(await say(open('daolinet-directory/2', host), LIST)).toContain('DaoliNet');
+  });
+
+  test('its successor asks for both, and an older server takes the one that it knows', () => {
+    expect(DIRECTORY_PROTOCOLS).toEqual(['daolinet-directory/2', 'ovsdb']);
+  });
+
+  test('of two that are asked for, this one takes the newer', async () => {
+    const socket = connect({
+      host: '127.0.0.1',
+      port,
+      rejectUnauthorized: false,
+      ALPNProtocols: [...DIRECTORY_PROTOCOLS].reverse(),
+    });
+    sockets.push(socket.on('error', () => undefined));
+    await new Promise((resolve) => socket.once('secureConnect', resolve));
+    expect(socket.alpnProtocol).toBe('daolinet-directory/2');
   });
 });
 
@@ -168,11 +229,20 @@ describe('strangers', () => {
     return new Promise((resolve) => socket.once('session', resolve));
   }
 
-  test.each(['ovsdb', 'daolinet-member', 'daolinet-words/1', 'http/1.1'])(
+  test.each([
+    'ovsdb',
+    'daolinet-directory/2',
+    'daolinet-member',
+    'daolinet-words/1',
+    'daolinet-api/1',
+    'http/1.1',
+    undefined,
+  ])(
     'a session that is resumed without a certificate opens no door, and ends nobody’s agent (%s)',
     async (protocol) => {
       const session = await ticket();
-      const options = { host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: [protocol], session };
+      const protocols = protocol === undefined ? {} : { ALPNProtocols: [protocol] };
+      const options = { host: '127.0.0.1', port, rejectUnauthorized: false, ...protocols, session };
       const socket = connect(options).on('error', () => undefined);
       sockets.push(socket);
       const said = await say(socket, protocol === 'http/1.1' ? post('/v1/secrets', '{}') : LIST);
@@ -188,7 +258,7 @@ describe('strangers', () => {
     expect(await say(open('http/1.1'), post('/v1/settle', '{}'))).toBe('closed');
     const host = await identity('h2');
     await certify('h2', host.certificate);
-    expect(await say(open('ovsdb', host), LIST)).toContain('DaoliNet');
+    expect(await say(open('daolinet-directory/2', host), LIST)).toContain('DaoliNet');
     waiting[0]!.destroy();
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(await say(open('http/1.1'), post('/v1/settle', '{}'))).toContain('400 Bad Request');
@@ -197,10 +267,22 @@ describe('strangers', () => {
   test('one host has a few connections at a time', async () => {
     const host = await identity('h2');
     await certify('h2', host.certificate);
-    const many = Array.from({ length: 8 }, () => open('ovsdb', host));
+    const many = Array.from({ length: 8 }, () => open('daolinet-directory/2', host));
     await Promise.all(many.map((socket) => say(socket, LIST)));
-    expect(await say(open('ovsdb', host), LIST)).toBe('closed');
+    expect(await say(open('daolinet-directory/2', host), LIST)).toBe('closed');
   });
+});
+
+test('who names no protocol is the Open vSwitch of a host with its certificate, and else is shut out', async () => {
+  const host = await identity('h2');
+  await certify('h2', host.certificate);
+  expect(await say(open(undefined, host), 'hello')).toBe('OpenFlow of h2');
+  expect(await say(open(undefined, await identity('h2')), 'hello')).toBe('closed');
+  expect(await say(open(undefined), 'hello')).toBe('closed');
+  // Neither it nor its agent takes the other's place.
+  for (let n = 1; n < 8; n += 1) expect(await say(open(undefined, host), 'hello')).toBe('OpenFlow of h2');
+  expect(await say(open(undefined, host), 'hello')).toBe('closed');
+  expect(await say(open('ovsdb', host), LIST)).toContain('DaoliNet');
 });
 
 describe('between databases', () => {
@@ -226,6 +308,14 @@ describe('to the desk', () => {
   test('a newcomer asks without a certificate', async () => {
     expect(await say(open('http/1.1'), post('/v1/join', JSON.stringify(join)))).toContain('200 OK');
     expect(asked).toMatchObject([{ name: 'h3', address: parseIpv4('192.0.2.3') }]);
+    expect(asked).toMatchObject([{ site: 'default', isHub: false, endpoint: undefined, seen: LOOPBACK }]);
+  });
+
+  test('and says where it is, and how it is reached', async () => {
+    const more = { site: 'home', isHub: true, encrypts: true, endpoint: '203.0.113.7:7000', local: '192.168.1.10' };
+    expect(await say(open('http/1.1'), post('/v1/join', JSON.stringify({ ...join, ...more })))).toContain('200 OK');
+    const endpoint = { address: parseIpv4('203.0.113.7'), port: 7000 };
+    expect(asked).toMatchObject([{ ...more, endpoint, local: parseIpv4('192.168.1.10') }]);
   });
 
   test.each<[string, object | string, string]>([
@@ -233,6 +323,8 @@ describe('to the desk', () => {
     ['no name', { ...join, name: undefined }, 'name is missing'],
     ['a name that is none', { ...join, name: 'a b' }, 'is not a host name'],
     ['an address that is none', { ...join, address: '192.0.2' }, 'is not an IPv4 address'],
+    ['a site that is none', { ...join, site: 'My Home' }, 'is no name of a site'],
+    ['an endpoint that is none', { ...join, endpoint: '203.0.113.7' }, 'is no ADDRESS:PORT'],
     ['a datapath id that is none', { ...join, datapathId: 'x' }, 'is not 16 hex digits'],
     ['more than it would ever be', { ...join, request: 'x'.repeat(80_000) }, '400'],
   ])('%s is refused', async (_, body, said) => {

@@ -1,14 +1,19 @@
 // What a host may write: everything that an agent does in its life passes as its own, and nothing that is another's.
 import { readFileSync } from 'node:fs';
+import { parseAddressPort } from '../../src/base/address-port';
 import { formatCidr, parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
 import { inspectTransaction } from '../../src/cluster/inspection';
+import * as control from '../../src/directory/control-operations';
 import * as endpoints from '../../src/directory/endpoint-operations';
 import { holdPool } from '../fakes/directory-contract';
 import * as networks from '../../src/directory/operations';
 import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
 import type { Ops, PlanContext } from '../../src/directory/store';
+import { planOwnHost } from '../../src/directory/own-host';
+import { planOwnMaster, planResignation, planSwitch, planTakeover } from '../../src/directory/switch-operations';
+import { planTunnel } from '../../src/directory/tunnel-operations';
 import { named, type Mutation } from '../../src/ovsdb/notation';
-import { insert, isRow, mutate, remove, update } from '../../src/ovsdb/operations';
+import { insert, isRow, mutate, remove, update, wait } from '../../src/ovsdb/operations';
 import { encodeOperation } from '../../src/ovsdb/rows';
 import { parseSchema } from '../../src/ovsdb/schema';
 import {
@@ -32,8 +37,8 @@ let verdicts: (string | undefined)[];
 
 beforeEach(() => {
   const database = createMemoryDatabase();
-  first = createMemoryDirectory({ host: 'h1', database });
-  second = createMemoryDirectory({ host: 'h2', database });
+  first = createMemoryDirectory({ host: 'h1', database, address: parseIpv4('192.0.2.1') });
+  second = createMemoryDirectory({ host: 'h2', database, address: parseIpv4('192.0.2.2') });
   verdicts = [];
   second.onTransact = (ops) => void verdicts.push(verdictOn(ops, 'h2'));
 });
@@ -89,6 +94,12 @@ async function liveAndDie(store: MemoryDirectory): Promise<void> {
   await run(store, (c) => endpoints.releaseAddress(c, POOL, parseIpv4('10.1.0.5')));
 }
 
+const keyOf = (letter: string) => `${letter.repeat(42)}A=`;
+function tellTunnel(store: MemoryDirectory, letter: string): Promise<void> {
+  const endpoint = parseAddressPort('192.0.2.1:1');
+  return run(store, (c) => planTunnel(c, { key: keyOf(letter), port: 7471, endpoint, noL2: false }));
+}
+
 async function giveBack(store: MemoryDirectory): Promise<void> {
   await run(store, (c) => endpoints.releaseAddress(c, POOL, GATEWAY));
   await run(store, (c) => networks.deleteNetwork(c, NETWORK));
@@ -103,6 +114,23 @@ describe('passes', () => {
     expect(verdicts.length).toBeGreaterThan(12);
     expect(verdicts.filter((verdict) => verdict !== undefined)).toEqual([]);
     expect([...first.view.networks(), ...first.view.pools()]).toEqual([]);
+  });
+
+  test('its own datapath, and to take over and give back one that it stands by for', async () => {
+    await run(second, (c) => planSwitch(c, { generation: 1, backups: [], profile: 'a' }));
+    await run(second, (c) => planSwitch(c, { generation: 1, backups: ['h1'], profile: 'b' }));
+    await run(second, (c) => planOwnMaster(c, 7));
+    await run(first, (c) => planSwitch(c, { generation: 1, backups: ['h2'], profile: '' }));
+    await run(second, (c) => planTakeover(c, 'h1', 1));
+    expect(first.view.switchOf('h1')).toMatchObject({ generation: 2, master: 'h2' });
+    await run(second, (c) => planResignation(c, 'h1'));
+    await run(second, (c) => planResignation(c, 'h1'));
+    expect(first.view.switchOf('h1')).toMatchObject({ generation: 3, master: undefined });
+    expect(first.view.switchOf('h2')).toMatchObject({ generation: 7, master: 'h2', profile: 'b', backups: ['h1'] });
+    await expect(run(second, (c) => planTakeover(c, 'h1', 1))).rejects.toMatchObject({ code: 'conflict' });
+    await expect(run(second, (c) => planOwnMaster(c, 6))).rejects.toMatchObject({ code: 'conflict' });
+    await expect(run(first, (c) => planTakeover(c, 'h1', 3))).rejects.toMatchObject({ code: 'conflict' });
+    expect(verdicts.filter((verdict) => verdict !== undefined)).toEqual([]);
   });
 
   test.each([
@@ -143,7 +171,29 @@ describe('passes', () => {
     expect([...first.view.networks(), ...first.view.pools()]).toEqual([]);
   });
 
-  test('more endpoints than a block has locators', async () => {
+  test('its own tunnel, with one key and then with another', async () => {
+    await tellTunnel(second, 'a');
+    await tellTunnel(second, 'b');
+    expect(verdicts).toEqual([undefined, undefined]);
+    expect(first.view.tunnel('h2')?.key).toBe(keyOf('b'));
+  });
+
+  test('its own address, as it changes', async () => {
+    const facts = { locatorRange: parseCidr('100.64.0.0/10'), address: parseIpv4('192.0.2.9') };
+    await run(second, (c) => planOwnHost(c, facts, () => 0));
+    expect(verdicts).toEqual([undefined]);
+    expect(first.view.host('h2')?.address).toBe(facts.address);
+  });
+
+  test('what has become of a port of its own', async () => {
+    const port = { protocol: 'tcp', hostIp: parseIpv4('0.0.0.0'), hostPort: 80, from: [] } as const;
+    const rule = { ...port, name: 'web', host: 'h2', container: 'container:web', containerPort: 80 };
+    await run(first, (c) => control.insertFirewallRule(c, rule));
+    await run(second, (c) => control.tellFirewallStatus(c, 'web', 'open'));
+    expect(verdicts).toEqual([undefined]);
+  });
+
+  test('more endpoints than a block has locators, and then one block alone', async () => {
     await makeNetwork(second);
     const cidr = parseCidr('10.9.0.0/16');
     const network = {
@@ -167,6 +217,8 @@ describe('passes', () => {
     }
     expect(verdicts.filter((verdict) => verdict !== undefined)).toEqual([]);
     expect(first.view.host('h2')?.locatorBlocks.length).toBe(2);
+    const another = networks.insertLocatorBlock(first.view.host('h2')!, parseCidr('100.64.9.0/24'));
+    expect(verdictOn(another, 'h2')).toContain('when those that it has are full');
   });
 });
 
@@ -188,10 +240,64 @@ describe('is refused', () => {
     /** Of a network that is only on h1. */
     strangePool: string;
     strangeNetwork: string;
+    tunnel: string;
+    ownTunnel: string;
+    /** The datapaths of h1, which h2 does not stand by for, of h2, and of h3, which it does, with h4. All of generation 1. */
+    switch: string;
+    ownSwitch: string;
+    backed: string;
+    /** What people have decided, on servers. */
+    group: string;
+    pair: string;
+    policy: string;
+    /** A port of h1, and one of h2. */
+    rule: string;
+    /** A host that waits to be let in. */
+    waiting: string;
+    ownRule: string;
+  };
+  /** A tunnel with which nothing is wrong but whose it is. */
+  const tunnel = { key: keyOf('z'), port: 7471, no_l2: false };
+  const decided = async () => {
+    const any = { from: 'network:demo', to: 'network:demo', protocol: undefined, ports: [] };
+    const anywhere = { protocol: 'tcp', hostIp: parseIpv4('0.0.0.0'), hostPort: 90, from: [] } as const;
+    const lead = { ...anywhere, container: 'container:web', containerPort: 80 };
+    await run(first, (c) => control.insertGroup(c, 'g'));
+    await run(first, (c) => control.setPair(c, 'container:a', 'container:b', false));
+    await run(first, (c) => control.insertPolicy(c, { name: 'p', action: 'deny', ...any }, undefined));
+    for (const host of ['h1', 'h2']) {
+      await run(first, (c) => control.insertFirewallRule(c, { ...lead, name: `port-of-${host}`, host }));
+    }
+    const { view } = first;
+    const [rule, ownRule] = ['h1', 'h2'].map(
+      (host) => [...view.firewallRules()].find((row) => row.host === host)!.uuid,
+    );
+    const request = { token: 't'.repeat(64), digest: 'd'.repeat(64), name: 'h3', since: 0 };
+    const rest = { address: '192.0.2.3', from: '192.0.2.3', site: '', is_hub: false };
+    await run(first, () => [insert('JoinRequest', { ...request, ...rest })]);
+    const [waiting] = [...view.joinRequests()];
+    const [pair] = [...view.pairs()];
+    return {
+      group: view.group('g')!.uuid,
+      pair: pair!.uuid,
+      policy: view.policies()[0]!.uuid,
+      rule: rule!,
+      ownRule: ownRule!,
+      waiting: waiting!.uuid,
+    };
+  };
+  const tellSwitches = async () => {
+    const [third] = ['h3', 'h4'].map((host) => createMemoryDirectory({ host, database: first.database }));
+    await run(first, (c) => planSwitch(c, { generation: 1, backups: ['h3'], profile: '' }));
+    await run(second, (c) => planSwitch(c, { generation: 1, backups: ['h1'], profile: '' }));
+    await run(third!, (c) => planSwitch(c, { generation: 1, backups: ['h2', 'h4'], profile: '' }));
   };
   beforeEach(async () => {
     await makeNetwork(first);
     await takeUp(second);
+    await tellTunnel(first, 'a');
+    await tellTunnel(second, 'b');
+    await tellSwitches();
     await addEndpoint(first, 5);
     await addEndpoint(second, 6);
     const reserved = parseIpv4('10.1.0.7');
@@ -217,19 +323,44 @@ describe('is refused', () => {
       ownEndpoint: view.endpoint('e6' as EndpointId)!.uuid,
       strangePool: view.pool('blue/10.1.0.0/24' as PoolId)!.uuid,
       strangeNetwork: view.network(STRANGE)!.uuid,
+      ...(await decided()),
+      tunnel: view.tunnel('h1')!.uuid,
+      ownTunnel: view.tunnel('h2')!.uuid,
+      switch: view.switchOf('h1')!.uuid,
+      ownSwitch: view.switchOf('h2')!.uuid,
+      backed: view.switchOf('h3')!.uuid,
     };
   });
 
   const u = (key: keyof typeof theirs) => theirs[key] as never;
+  interface Step {
+    readonly from?: number;
+    readonly to?: number;
+    readonly master?: keyof typeof theirs;
+  }
+  /** As who stands by does it, but for what is given. */
+  const takeOver = (row: keyof typeof theirs, { from = 1, to = 2, master = 'own' }: Step = {}) => [
+    wait('Switch', isRow(u(row)), [{ generation: from }]),
+    update('Switch', isRow(u(row)), { generation: to, master: u(master) }),
+  ];
+  const next = () => takeOver('backed')[1]!;
+  const nobody = () => update('Switch', isRow(u('backed')), { generation: 2, master: undefined });
   const block = formatCidr(parseCidr('100.64.0.0/24')); // h1's
   /** An endpoint of h2 that nothing is wrong with but its address. */
-  const goodEndpoint = () => ({ id: 'x', host: u('own'), locator: '100.64.1.99', network: u('network') });
+  const goodEndpoint = () => {
+    return { id: 'x', host: u('own'), locator: '100.64.1.99', network: u('network'), mac: '02:00:00:00:00:99' };
+  };
   const endpointWith = (address: unknown, rest: object = {}) =>
     insert('Endpoint', { ...goodEndpoint(), address, ...rest } as never);
   const newEndpoint = (rest: object) => [newAddress('pool'), endpointWith(named('address'), rest)];
   const newAddress = (pool: keyof typeof theirs, address = '10.1.0.9') =>
     insert('Address', { tenant: u('tenant'), pool: u(pool), address, holders: [u('own')] }, { uuidName: 'address' });
 
+  const ownTunnel = (row: { key?: string; endpoint?: string }) => update('Tunnel', isRow(u('ownTunnel')), row);
+  const newBlock = (cidr: string): Ops => [
+    insert('LocatorBlock', { cidr }, { uuidName: 'block' }),
+    mutate('Host', isRow(u('own')), [['locator_blocks', 'insert', [named('block')]]]),
+  ];
   const holdOf = (host: keyof typeof theirs): Mutation => ['holders', 'insert', [u(host)]];
   const ports = (port: keyof typeof theirs) => ({ published_ports: [u(port)] });
 
@@ -292,11 +423,69 @@ describe('is refused', () => {
     ['a replica for another', () => [insert('NetworkReplica', { host: theirs.host, docker_id: 'x' })]],
     ['a published port of another', () => [insert('PublishedPort', { host: theirs.host })]],
     ['another host’s row', () => [update('Host', isRow(u('host')), { router_mac: '02:00:00:00:00:01' })]],
+    ['its own site', () => [update('Host', isRow(u('own')), { site: 'home' })]],
+    ['itself as a hub', () => [update('Host', isRow(u('own')), { is_hub: true })]],
+    ['that it does not encrypt', () => [update('Host', isRow(u('own')), { encrypt: false })]],
+    ['the address of another as its own', () => [update('Host', isRow(u('own')), { address: '192.0.2.1' })]],
+    ['the same, spelt otherwise', () => [update('Host', isRow(u('own')), { address: '192.0.2.01' })]],
+    ['an address that is none', () => [update('Host', isRow(u('own')), { address: 'x' })]],
+    ['no address', () => [mutate('Host', isRow(u('own')), [['address', 'delete', ['192.0.2.2']]])]],
+    ['loopback as its own', () => [update('Host', isRow(u('own')), { address: '127.0.0.1' })]],
+    ['everybody’s as its own', () => [update('Host', isRow(u('own')), { address: '255.255.255.255' })]],
+    ['a locator as its own', () => [update('Host', isRow(u('own')), { address: '100.64.9.9' })]],
+    ['the address of another host', () => [update('Host', isRow(u('host')), { address: '192.0.2.9' })]],
+    ['itself as a server', () => [update('Host', isRow(u('own')), { is_server: true })]],
+    ['a tunnel of another', () => [insert('Tunnel', { ...tunnel, host: u('host') })]],
+    ['a tunnel of nobody', () => [insert('Tunnel', tunnel)]],
+    ['the key of another’s tunnel', () => [update('Tunnel', isRow(u('tunnel')), { key: tunnel.key })]],
+    ['the endpoint of another’s tunnel', () => [update('Tunnel', isRow(u('tunnel')), { endpoint: '192.0.2.9:1' })]],
+    ['no endpoint of it', () => [mutate('Tunnel', isRow(u('tunnel')), [['endpoint', 'delete', ['192.0.2.1:1']]])]],
+    ['the end of another’s tunnel', () => [remove('Tunnel', isRow(u('tunnel')))]],
+    ['its own tunnel as another’s', () => [update('Tunnel', isRow(u('ownTunnel')), { host: u('host') })]],
+    ['the end of its own tunnel', () => [remove('Tunnel', isRow(u('ownTunnel')))]],
+    ['all tunnels', () => [update('Tunnel', [], { port: 1 })]],
+    ['a datapath of another', () => [insert('Switch', { host: u('host'), generation: 1, profile: '' })]],
+    ['the end of its own datapath', () => [remove('Switch', isRow(u('ownSwitch')))]],
+    ['the end of one that it stands by for', () => [remove('Switch', isRow(u('backed')))]],
+    ['itself as a backup', () => [mutate('Switch', isRow(u('switch')), [['backups', 'insert', [u('own')]]])]],
+    ['itself as master of any datapath', () => takeOver('switch')],
+    ['another as master', () => takeOver('backed', { master: 'host' })],
+    ['nobody as master, where it is another', () => [takeOver('backed')[0]!, nobody()]],
+    ['a generation too far', () => takeOver('backed', { to: 3 })],
+    ['a generation too far, said twice', () => [...takeOver('backed'), ...takeOver('backed', { from: 2, to: 4 })]],
+    ['a generation again', () => takeOver('backed', { to: 1 })],
+    ['a generation without looking', () => takeOver('backed').slice(1)],
+    ['a generation of another row', () => [takeOver('switch')[0]!, takeOver('backed')[1]!]],
+    ['a generation of another column', () => [{ ...takeOver('backed')[0]!, columns: ['profile'] } as never, next()]],
+    ['a generation that is not that', () => [{ ...takeOver('backed')[0]!, until: '!=' } as never, next()]],
+    ['one more', () => [takeOver('backed')[0]!, mutate('Switch', isRow(u('backed')), [['generation', '+=', 1]])]],
+    ['what one that it stands by for is', () => [update('Switch', isRow(u('backed')), { profile: 'x' })]],
+    ['its backups', () => [update('Switch', isRow(u('backed')), { backups: [u('own')] })]],
+    ['its own generation falling', () => takeOver('ownSwitch', { from: 2, to: 1 })],
+    ['its own generation without looking', () => takeOver('ownSwitch').slice(1)],
+    ['its own datapath as another’s', () => [update('Switch', isRow(u('ownSwitch')), { host: u('host') })]],
+    ['a group', () => [insert('Group', { name: 'mine' })]],
+    ['a network in a group', () => [mutate('Group', isRow(u('group')), [['networks', 'insert', [u('network')]]])]],
+    ['the end of a group', () => [remove('Group', isRow(u('group')))]],
+    ['a pair', () => [insert('Pair', { a: 'container:a', b: 'container:b', connected: true })]],
+    ['that a pair is connected', () => [update('Pair', isRow(u('pair')), { connected: true })]],
+    ['the end of a pair', () => [remove('Pair', isRow(u('pair')))]],
+    ['a policy', () => [insert('Policy', { name: 'mine', position: 1, action: 'allow', from: 'any', to: 'any' })]],
+    ['the position of a policy', () => [update('Policy', isRow(u('policy')), { position: 7 })]],
+    ['the end of a policy', () => [remove('Policy', isRow(u('policy')))]],
+    ['a port of its own', () => [insert('FirewallRule', { name: 'mine', host: u('own'), host_port: 81 })]],
+    ['the end of its own port', () => [remove('FirewallRule', isRow(u('ownRule')))]],
+    ['who may come to its own port', () => [update('FirewallRule', isRow(u('ownRule')), { from: [] })]],
+    ['its own port with its status', () => [update('FirewallRule', isRow(u('ownRule')), { status: 'open', from: [] })]],
+    ['the status of another’s port', () => [update('FirewallRule', isRow(u('rule')), { status: 'open' })]],
+    ['what its network denies', () => [update('Network', isRow(u('network')), { default_deny: false })]],
     ['its own certificates', () => [update('Host', isRow(u('own')), { certificates: [] })]],
     ['its own MAC', () => [update('Host', isRow(u('own')), { router_mac: '02:00:00:00:00:01' })]],
     ['a host', () => [insert('Host', { name: 'h3' })]],
     ['the end of a host', () => [remove('Host', isRow(u('host')))]],
     ['a token', () => [insert('JoinToken', { hash: 'x' })]],
+    ['a request to come in', () => [insert('JoinRequest', { name: 'h3' })]],
+    ['a yes to one', () => [update('JoinRequest', isRow(u('waiting')), { verdict: 'approved' })]],
     ['the end of a tenant', () => [remove('Tenant', isRow(u('tenant')))]],
     ['all rows of a table', () => [remove('Endpoint', [])]],
     ['rows by another column', () => [remove('Endpoint', [['id', '==', 'e5']])]],
@@ -305,6 +494,18 @@ describe('is refused', () => {
     ['a part of such a block', () => [insert('LocatorBlock', { cidr: '100.64.0.128/25' })]],
     ['a block that is all', () => [insert('LocatorBlock', { cidr: '100.64.0.0/10' })]],
     ['a block outside of the range', () => [insert('LocatorBlock', { cidr: '10.0.0.0/24' })]],
+    ['a block of nobody', () => [insert('LocatorBlock', { cidr: '100.64.9.0/24' }, { uuidName: 'block' })]],
+    ['a block while its own have room', () => newBlock('100.64.9.0/24')],
+    [
+      'an endpoint with a locator of a block of nobody',
+      () => [insert('LocatorBlock', { cidr: '100.64.9.0/24' }), ...newEndpoint({ locator: '100.64.9.9' })],
+    ],
+    ['an endpoint with what is no MAC address', () => newEndpoint({ mac: 'x'.repeat(17) })],
+    ...['x'.repeat(44), 'a'].map((key): [string, () => Ops] => [`"${key}" as a key`, () => [ownTunnel({ key })]]),
+    ['a tunnel that is changed by a sum', () => [mutate('Tunnel', isRow(u('ownTunnel')), [['port', '+=', 1]])]],
+    ...['nowhere', '0.0.0.0:1', '127.0.0.1:53', '224.0.0.1:1', '255.255.255.255:9', '100.64.1.1:7471'].map(
+      (endpoint): [string, () => Ops] => [`${endpoint} as its endpoint`, () => [ownTunnel({ endpoint })]],
+    ),
     [
       'something harmless and something else',
       () => [insert('Tenant', { name: 'x' }), remove('Endpoint', isRow(u('endpoint')))],

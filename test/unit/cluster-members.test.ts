@@ -76,7 +76,12 @@ describe('this host’s own ovsdb-server', () => {
     asked.length = 0;
     clusterId = undefined;
     databases = 'DaoliNet\n_Server';
-    const paths = { control: join(folder, 'ctl'), plan: join(folder, 'plan'), members: '/m' };
+    const paths = {
+      control: join(folder, 'ctl'),
+      plan: join(folder, 'plan'),
+      members: '/m',
+      restored: join(folder, 'restored'),
+    };
     server = new DirectoryServer(paths, systemClock);
     await listen(paths.control, (socket) =>
       socket.on('data', (data: Buffer) => {
@@ -123,7 +128,10 @@ describe('this host’s own ovsdb-server', () => {
   });
 
   test('that does not answer is told as what it is', async () => {
-    const away = new DirectoryServer({ control: join(folder, 'none'), plan: '/none', members: '/m' }, systemClock);
+    const away = new DirectoryServer(
+      { control: join(folder, 'none'), plan: '/none', members: '/m', restored: '/none' },
+      systemClock,
+    );
     await expect(away.clusterId()).rejects.toMatchObject({ code: 'unavailable' });
     await expect(away.status()).rejects.toThrow('the directory’s ovsdb-server does not answer'.replace('’', "'"));
   });
@@ -151,8 +159,8 @@ describe('from one database to another', () => {
     [near, far] = [await identity('h1'), await identity('h2')];
     port = await freePort();
     const address = parseIpv4('127.0.0.1');
-    here = { address, datapathId: OWN, certificates: [fingerprintOf(near.certificate)] };
-    there = { address, datapathId: OTHER, certificates: [fingerprintOf(far.certificate)] };
+    here = { address, datapathId: OWN, certificates: [fingerprintOf(near.certificate)], site: 'default' };
+    there = { address, datapathId: OTHER, certificates: [fingerprintOf(far.certificate)], site: 'default' };
     const common = { authority: authority.certificate, logger: silentLogger, port };
     links = {
       near: new MemberLinks({ ...common, folder: join(folder, 'near'), own: OWN, identity: near }),
@@ -165,7 +173,7 @@ describe('from one database to another', () => {
       socket.on('data', (data) => socket.write(`far: ${String(data)}`)),
     );
     front = new Front({
-      address,
+      address: () => address,
       port,
       authority: authority.certificate,
       identity: far,
@@ -173,12 +181,15 @@ describe('from one database to another', () => {
       socketPath: join(folder, 'none'),
       locatorRange: { base: parseIpv4('100.64.0.0'), prefix: 10 },
       app: (_request, response) => void response.end(),
+      api: () => undefined,
       acceptMember: (socket) => {
         const isHere = here.certificates.includes(certificateOf(socket) ?? '');
         if (isHere) links.far.accept(socket, OWN);
         else socket.destroy();
       },
       acceptWords: (socket) => void socket.destroy(),
+      acceptPulse: (socket) => void socket.destroy(),
+      acceptOpenFlow: (socket) => void socket.destroy(),
       logger: silentLogger,
       clock: systemClock,
     });
@@ -217,6 +228,24 @@ describe('from one database to another', () => {
     links.far.setMembers([there]);
     await ended;
     expect(await say('hello')).toBe('closed');
+  });
+
+  test('what leads to one that has another address ends, and so does all where this host has; then it goes on there', async () => {
+    const opened = async () => {
+      const open = connect(join(folder, 'near', OTHER)).on('error', () => undefined);
+      sockets.push(open);
+      await new Promise((resolve) => open.once('data', resolve).write('hello'));
+      return { ended: new Promise((resolve) => open.once('close', resolve)) };
+    };
+    const [first, moved] = [await opened(), { ...there, address: parseIpv4('127.0.0.9') }];
+    links.near.setMembers([here, moved]);
+    await first.ended;
+    expect(await say('hello')).toBe('closed');
+    links.near.setMembers([here, there]);
+    const second = await opened();
+    links.near.reconnect();
+    await second.ended;
+    expect(await say('hello')).toBe('far: hello');
   });
 
   test('the way to one that is no server any more is gone, with what was on it', async () => {

@@ -1,5 +1,5 @@
 // Who comes in, and what is left of who is put out. What stands on disk, and what is typed to join.
-import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
@@ -21,7 +21,13 @@ import { holdPool } from '../fakes/directory-contract';
 import * as networks from '../../src/directory/operations';
 import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
 import type { Ops, PlanContext } from '../../src/directory/store';
-import { createMemoryDatabase, createMemoryDirectory, type MemoryDirectory } from '../fakes/memory-directory';
+import { planTunnel } from '../../src/directory/tunnel-operations';
+import {
+  createMemoryDatabase,
+  createMemoryDirectory,
+  DIRECTORY_SCHEMA_FILE,
+  type MemoryDirectory,
+} from '../fakes/memory-directory';
 
 const RANGE = parseCidr('100.64.0.0/10');
 let now: number;
@@ -34,7 +40,10 @@ beforeEach(async () => {
   database = createMemoryDatabase();
   server = createMemoryDirectory({ host: 'h1', database, wallClock: () => now });
   secret = newSecret();
-  await run((c) => [...planFirst(c, parseIpv4('192.0.2.1'), 'a'.repeat(64)), ...planToken(c, secret)]);
+  await run((c) => [
+    ...planFirst(c, { address: parseIpv4('192.0.2.1'), fingerprint: 'a'.repeat(64) }),
+    ...planToken(c, secret),
+  ]);
 });
 
 function run(make: (context: PlanContext) => Ops, store = server): Promise<void> {
@@ -47,6 +56,11 @@ function newcomer(changes: Partial<Newcomer> = {}): Newcomer {
   return {
     name,
     address: parseIpv4(`192.0.2.${number}`),
+    site: 'default',
+    isHub: false,
+    digest: 'd'.repeat(64),
+    encrypts: undefined,
+    endpoint: { address: parseIpv4(`192.0.2.${number}`), port: 7471 },
     routerMac: parseMac(`02:00:00:00:00:0${number}`),
     datapathId: `000002000000000${number}`,
     secret,
@@ -88,6 +102,20 @@ describe('joining', () => {
   ])('%s is refused, and the token stays good', async (_, changes, message) => {
     await expect(letIn(newcomer(changes))).rejects.toThrow(message);
     await letIn(newcomer());
+  });
+
+  test('a host of the cluster comes again, with another certificate and address, and keeps what it has', async () => {
+    await letIn(newcomer());
+    const before = server.view.host('h2');
+    secret = newSecret();
+    await run((c) => planToken(c, secret));
+    const again = { isProven: true, address: parseIpv4('192.0.2.9') };
+    const other = newcomer({ ...again, datapathId: '00000200000000ff' });
+    await expect(letIn(other)).rejects.toThrow('a host h2 is in the cluster already');
+    await run((c) => planJoin(c, newcomer(again), 'e'.repeat(64), RANGE));
+    const address = parseIpv4('192.0.2.9');
+    expect(server.view.host('h2')).toEqual({ ...before, address, certificates: ['e'.repeat(64)] });
+    expect([...server.view.joinTokens()]).toEqual([]);
   });
 
   test('a token is good for a day, and until the next one is made', async () => {
@@ -188,15 +216,42 @@ describe('putting a host out', () => {
 
   test('takes all that it had, and leaves what others have', async () => {
     await letIn(newcomer());
-    await fill(createMemoryDirectory({ host: 'h2', database }));
+    const h2 = createMemoryDirectory({ host: 'h2', database });
+    await fill(h2);
+    await run((c) => planTunnel(c, { key: `${'a'.repeat(42)}A=`, port: 7471, endpoint: undefined, noL2: false }), h2);
     await run((c) => planRemoval(c, 'h2'));
     const { view } = server;
+    expect([...view.tunnels()]).toEqual([]);
     expect([...view.hosts()].map(({ name }) => name)).toEqual(['h1']);
     expect([...view.networks()].map(({ id }) => id)).toEqual([ids[0]]);
     expect([...view.pools()].map(({ id, holders }) => [id, holders])).toEqual([[POOL, ['h1']]]);
     expect([...view.endpoints(), ...view.publishedPorts()]).toEqual([]);
     expect([...database.table('Address')]).toEqual([]);
     expect([...database.table('LocatorBlock')]).toHaveLength(1);
+  });
+
+  test('takes what is no row for us, too: nothing of it stands in the way of its end', async () => {
+    await letIn(newcomer());
+    await fill(createMemoryDirectory({ host: 'h2', database }));
+    const host = server.view.host('h2')!.uuid;
+    const row = { host, port: 7471, no_l2: false, key: 'x'.repeat(44) };
+    expect(() => database.transact([{ op: 'insert', table: 'Tunnel', row } as never])).toThrow('is left out');
+    await run((c) => planRemoval(c, 'h2'));
+    expect([...database.table('Tunnel')]).toEqual([]);
+    expect(server.view.host('h2')).toBeUndefined();
+  });
+
+  test('knows every table of the schema that has rows of hosts', async () => {
+    await letIn(newcomer());
+    let ops: Ops = [];
+    await run((c) => ((ops = planRemoval(c, 'h2')), []));
+    const { tables } = JSON.parse(readFileSync(DIRECTORY_SCHEMA_FILE, 'utf8')) as {
+      tables: Record<string, { columns: Record<string, unknown> }>;
+    };
+    const owned = Object.keys(tables).filter((table) => tables[table]?.columns['host'] !== undefined);
+    expect(ops.map(({ op, ...rest }) => [op, 'table' in rest && rest.table])).toEqual(
+      expect.arrayContaining(owned.map((table) => ['delete', table])),
+    );
   });
 
   test('leaves a network of a swarm, whose configuration nobody else has yet', async () => {
@@ -221,10 +276,13 @@ describe('putting a host out', () => {
 });
 
 describe('the token that is typed', () => {
-  const token = { server: '192.0.2.1', certificate: 'a'.repeat(64), secret: newSecret() };
+  const token = { server: '192.0.2.1', site: 'default', certificate: 'a'.repeat(64), secret: newSecret() };
 
-  test('is read as it was written', () => {
+  test('is read as it was written, one of before there were sites too', () => {
     expect(parseToken(formatToken(token))).toEqual(token);
+    const outside = { ...token, site: 'dc', outside: '203.0.113.9' };
+    expect(parseToken(formatToken(outside))).toEqual(outside);
+    expect(parseToken(formatToken({ ...token, site: undefined } as never))).toEqual(token);
   });
 
   test.each([
@@ -246,6 +304,8 @@ describe('what stands on disk', () => {
   const facts: ClusterFacts = {
     address: parseIpv4('192.0.2.2'),
     locatorRange: RANGE,
+    site: 'home',
+    tunnel: { endpoint: undefined, l2: 'no' },
     datapathId: '0000020000000002',
     clusterId: undefined,
     servers: [
@@ -253,6 +313,7 @@ describe('what stands on disk', () => {
         address: parseIpv4('192.0.2.1'),
         datapathId: '0000020000000001',
         certificates: ['a'.repeat(64), 'b'.repeat(64)],
+        site: 'default',
       },
     ],
     authority: { certificate: 'ca', key: undefined },
@@ -269,6 +330,28 @@ describe('what stands on disk', () => {
     expect(statSync(path).mode & 0o777).toBe(0o700);
     for (const name of readdirSync(path)) expect(statSync(join(path, name)).mode & 0o777).toBe(0o600);
     expect(readdirSync(folder)).toEqual(['cluster']);
+  });
+
+  test('where a server is seen from outside, and this host’s own endpoint, are read as they were written', () => {
+    const servers = [{ ...facts.servers[0]!, site: 'dc', outside: parseIpv4('203.0.113.9') }];
+    const tunnel = { endpoint: { address: parseIpv4('203.0.113.7'), port: 7000 }, l2: 'yes' } as const;
+    writeFacts(path, { ...facts, servers, tunnel });
+    expect(readCluster(path)).toEqual({ ...facts, servers, tunnel });
+    writeFacts(path, facts);
+  });
+
+  test('a folder of before there were sites is of the default one, and reached at its address', () => {
+    const file = join(path, 'cluster.json');
+    const old = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown> & {
+      servers: Record<string, unknown>[];
+    };
+    delete old['site'];
+    delete old['tunnel'];
+    for (const server of old.servers) delete server['site'];
+    writeFileSync(file, JSON.stringify(old));
+    const tunnel = { endpoint: { address: facts.address, port: 7471 }, l2: 'auto' };
+    expect(readCluster(path)).toEqual({ ...facts, site: 'default', tunnel });
+    writeFacts(path, facts);
   });
 
   test('who the servers are can change alone', () => {

@@ -66,12 +66,14 @@ function factsOf(changes: Partial<ClusterFacts> & { key?: string } = {}): Cluste
   const { key, ...rest } = changes;
   return {
     address: parseIpv4('127.0.0.1'),
+    site: 'default',
+    tunnel: { endpoint: undefined, l2: 'auto' },
     datapathId: OWN,
     locatorRange: RANGE,
     clusterId: undefined,
     servers: [
-      { address: parseIpv4('127.0.0.1'), datapathId: OWN, certificates: [] },
-      { address: parseIpv4('192.0.2.2'), datapathId: OTHER, certificates: [] },
+      { address: parseIpv4('127.0.0.1'), datapathId: OWN, certificates: [], site: 'default' },
+      { address: parseIpv4('192.0.2.2'), datapathId: OTHER, certificates: [], site: 'default' },
     ],
     authority: { certificate: 'ca', key },
     identity: { certificate: 'own', key: 'own-key' },
@@ -144,7 +146,7 @@ describe('with the directory', () => {
 
   beforeEach(async () => {
     await run((c) => planOwnHost(c, { locatorRange: RANGE, address: parseIpv4('127.0.0.1') }, () => 0.1));
-    await run((c) => planFirst(c, parseIpv4('127.0.0.1'), 'a'.repeat(64)));
+    await run((c) => planFirst(c, { address: parseIpv4('127.0.0.1'), fingerprint: 'a'.repeat(64) }));
   });
 
   test('who the servers are is kept for the next start', async () => {
@@ -152,6 +154,19 @@ describe('with the directory', () => {
     await turn();
     expect(onDisk().servers).toMatchObject([{ address: parseIpv4('127.0.0.1'), certificates: ['a'.repeat(64)] }]);
     expect(done).toEqual([remotesOf(role.facts).join(' ')]);
+  });
+
+  test('its own address, where it was, and its endpoint where that went with it', () => {
+    const [before, address] = [parseIpv4('127.0.0.1'), parseIpv4('127.0.0.9')];
+    const place = { network: { base: parseIpv4('127.0.0.0'), prefix: 8 }, device: 'eth0', isUplink: true };
+    const tunnel = { endpoint: { address: before, port: 7000 }, l2: 'auto' as const };
+    start(factsOf({ tunnel })).noteAddress({ address, place });
+    expect(onDisk()).toMatchObject({ address, place, tunnel: { endpoint: { address, port: 7000 } } });
+    const outside = { endpoint: { address: parseIpv4('203.0.113.1'), port: 7000 }, l2: 'auto' as const };
+    start(factsOf({ tunnel: outside })).noteAddress({ address, place: undefined });
+    expect(onDisk()).toMatchObject({ address, tunnel: outside });
+    start(factsOf()).noteAddress({ address, place: undefined });
+    expect(onDisk()).toMatchObject({ address, tunnel: { endpoint: undefined } });
   });
 
   test('a server whose row says so is a client with the next start, and has the authority’s key no more', async () => {

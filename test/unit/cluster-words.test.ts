@@ -119,7 +119,7 @@ describe('over the door', () => {
       logger,
     });
     front = new Front({
-      address: parseIpv4('127.0.0.1'),
+      address: () => parseIpv4('127.0.0.1'),
       port,
       authority: authority.certificate,
       identity: own,
@@ -127,8 +127,11 @@ describe('over the door', () => {
       socketPath: undefined,
       locatorRange: parseCidr('100.64.0.0/10'),
       app: () => undefined,
+      api: () => undefined,
       acceptMember: (socket) => void socket.destroy(),
       acceptWords: (socket, { name }) => taker.accept(socket, name),
+      acceptPulse: (socket) => void socket.destroy(),
+      acceptOpenFlow: (socket) => void socket.destroy(),
       logger,
       clock: systemClock,
     });
@@ -142,7 +145,16 @@ describe('over the door', () => {
   });
 
   function sender(parts: Partial<WordSenderParts> = {}): WordSender {
-    const base = { store, authority: authority.certificate, identity: h2, port, clock: systemClock, logger };
+    const locatorRange = parseCidr('100.64.0.0/10');
+    const base = {
+      store,
+      authority: authority.certificate,
+      identity: h2,
+      port,
+      clock: systemClock,
+      logger,
+      locatorRange,
+    };
     const made = new WordSender({ ...base, ...parts });
     senders.push(made);
     return made;

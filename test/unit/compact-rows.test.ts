@@ -50,6 +50,8 @@ describe('an endpoint', () => {
     containerId: 'f'.repeat(64),
     containerName: 'web',
     aliases: ['f'.repeat(12)],
+    service: undefined,
+    labels: new Map(),
     publishedPorts: [],
     unknownPorts: [],
     created: 1,
@@ -64,6 +66,7 @@ describe('an endpoint', () => {
     ],
     ["with swarm's ids", { id: 'k3vxn5qx0d1bz6m0m5e8c2a7q' as EndpointId, interfaceName: 'dlk3vxn5qx0d1' }],
     ['without aliases', { aliases: [] }],
+    ['with a service and labels', { service: 'shop_web', labels: new Map([['app', 'web']]) }],
     ['with one alias that is not its short id', { aliases: ['web'] }],
   ])('%s', (_, changes) => {
     const expected = { ...columns, ...changes };

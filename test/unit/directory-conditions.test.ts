@@ -1,10 +1,19 @@
 // What a host follows: which networks and pools it needs, as which conditions, and when these change.
 import { parseCidr, parseIpv4, type Mac } from '../../src/base/addresses';
 import { conditionsOf, neededBy, needsOf } from '../../src/directory/conditions';
-import { deleteEndpoint, insertAddress, insertEndpoint } from '../../src/directory/endpoint-operations';
+import {
+  addMember,
+  insertFirewallRule,
+  insertGroup,
+  insertPolicy,
+  removeMember,
+  setPair,
+} from '../../src/directory/control-operations';
+import { deleteEndpoint, insertAddress, insertEndpoint, updateEndpoint } from '../../src/directory/endpoint-operations';
+import { planSwitch } from '../../src/directory/switch-operations';
 import { Interest, LINGER_MS } from '../../src/directory/interest';
-import { insertNetwork, insertPool, poolIdOf } from '../../src/directory/operations';
-import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
+import { insertNetwork, insertPool, poolIdOf, renameNetwork } from '../../src/directory/operations';
+import type { EndpointId, GroupRow, NetworkId, NetworkRow, PoolId } from '../../src/directory/rows';
 import type { Ops, PlanContext } from '../../src/directory/store';
 import { DirectoryTables } from '../../src/directory/tables';
 import type { TableConditions } from '../../src/ovsdb/monitor';
@@ -73,6 +82,36 @@ describe('what a host needs', () => {
     // Their addresses are held until Docker gives them back.
     expect(needed(directory)).toEqual([A]);
     expect(needed(other)).toEqual([B]);
+  });
+
+  test('the networks of endpoints of hosts that it stands by for', async () => {
+    await write(directory, () => []);
+    await start(other, 'e1', B, 5);
+    expect(needed(directory)).toEqual([]);
+    const before = directory.view.endpointsOn('host2');
+    await write(other, (c) => planSwitch(c, { generation: 1, backups: ['host1'], profile: '' }));
+    expect(needed(directory)).toEqual([B]);
+    expect([...directory.view.endpointsOn('host2')]).toEqual([...before]);
+    await start(other, 'e2', C, 5);
+    expect(needed(directory)).toEqual([B, C]);
+    const { portNo } = directory.view.endpoint(endpointId('e2'))!;
+    expect(directory.view.endpointByPort('host2', portNo)?.id).toBe(endpointId('e2'));
+    await stop(other, 'e2');
+    expect(directory.view.endpointByPort('host2', portNo)).toBeUndefined();
+    // What its Docker only asked for is no controller's business.
+    await reserve(other, poolOf(A), A, 9);
+    const conditions = conditionsOf(needsOf(directory.view, 'host1', new Set()));
+    const [own, of] = ['host1', 'host2'].map((name) => directory.view.host(name)!.uuid);
+    expect(conditions).toMatchObject({
+      Endpoint: [
+        ['host', '==', own],
+        ['host', '==', of],
+      ],
+      NetworkReplica: [['host', '==', own]],
+      PublishedPort: [['host', '==', own]],
+    });
+    await write(other, (c) => planSwitch(c, { generation: 1, backups: [], profile: '' }));
+    expect(needed(directory)).toEqual([]);
   });
 
   test('networks where its Docker has asked for an address; a pool alone that is of no network', async () => {
@@ -191,6 +230,19 @@ describe('interest', () => {
     expect(applied).toHaveLength(before);
   });
 
+  test('follows from one moment to the next a host that it stands by for, and what that has later', async () => {
+    await write(other, (c) => planSwitch(c, { generation: 1, backups: [], profile: 'a' }));
+    await start(other, 'e1', B, 5);
+    expect(networks()).toEqual([]);
+    await write(other, (c) => planSwitch(c, { generation: 1, backups: ['host1'], profile: 'a' }));
+    expect(networks()).toEqual([B]);
+    const before = applied.length;
+    await write(other, (c) => planSwitch(c, { generation: 1, backups: ['host1'], profile: 'b' }));
+    expect(applied).toHaveLength(before);
+    await start(other, 'e2', C, 5);
+    expect(networks()).toEqual([B, C]);
+  });
+
   test('the database may be away, but whoever waits is told', async () => {
     const followed = interest.follow({ network: A }).catch((error: unknown) => error);
     clock.advance(7_000);
@@ -254,4 +306,80 @@ test('an endpoint without its address waits for it, where not everything is foll
   tables.apply([{ table: 'Endpoint', uuid: uuid(6) }]);
   expect([...tables.waitingNetworks()]).toEqual([]);
   expect(bad).toEqual([]);
+});
+
+describe('what rules connect', () => {
+  const everything = () => ({ ops: [], result: undefined });
+  const groupOf = (store: MemoryDirectory, name: string) => store.view.group(name) as GroupRow;
+  const networkOf = (store: MemoryDirectory, id: NetworkId) => store.view.network(id) as NetworkRow;
+  const allow = (from: string, to: string) => (c: PlanContext) =>
+    insertPolicy(c, { name: 'p', action: 'allow', from, to, protocol: undefined, ports: [] }, undefined);
+
+  beforeEach(async () => {
+    await directory.transact(everything);
+    for (const [id, name] of [
+      [A, 'a'],
+      [B, 'b'],
+      [C, 'c'],
+    ] as const) {
+      await write(directory, (c) => renameNetwork(c, id, name));
+    }
+    await start(directory, 'e1', A, 5);
+  });
+
+  test('networks of one group', async () => {
+    await write(directory, (c) => insertGroup(c, 'g'));
+    await write(directory, (c) => addMember(c, groupOf(directory, 'g'), networkOf(directory, A)));
+    await write(directory, (c) => addMember(c, groupOf(directory, 'g'), networkOf(directory, C)));
+    expect(needed(directory)).toEqual([A, C]);
+    await write(directory, (c) => removeMember(c, groupOf(directory, 'g'), networkOf(directory, C)));
+    expect(needed(directory)).toEqual([A]);
+  });
+
+  test('a pair that is connected may be in any network of the tenant, one that is not in none', async () => {
+    await write(directory, (c) => setPair(c, 'container:x', 'container:y', false));
+    expect(needed(directory)).toEqual([A]);
+    await write(directory, (c) => setPair(c, 'container:y', 'container:x', true));
+    expect(needed(directory)).toEqual([A, B, C]);
+  });
+
+  test.each([
+    ['network:a', 'network:c', [A, C]],
+    ['network:b', 'network:a', [A, B]],
+    ['network:b', 'network:c', [A]],
+    ['label:app=web', 'network:b', [A, B]],
+    ['network:b', 'label:app=web', [A, B]],
+  ])('a policy that allows %s to %s', async (from, to, networks) => {
+    await write(directory, allow(from, to));
+    expect(needed(directory)).toEqual(networks);
+  });
+});
+
+describe('firewall rules', () => {
+  const rule = {
+    name: 'ssh',
+    protocol: 'tcp',
+    hostIp: parseIpv4('0.0.0.0'),
+    hostPort: 1,
+    containerPort: 22,
+    from: [],
+  } as const;
+  const containers = (store: MemoryDirectory) =>
+    (conditionsOf(needsOf(store.view, store.host, new Set()))['Endpoint'] ?? [])
+      .filter(([column]) => column === 'container_name')
+      .map(([, , name]) => name);
+
+  test('the port’s host follows the container by its name, and its network when it is there', async () => {
+    await write(directory, (c) => insertFirewallRule(c, { ...rule, host: 'host1', container: 'container:web' }));
+    await write(directory, (c) =>
+      insertFirewallRule(c, { ...rule, name: 'b', hostPort: 2, host: 'host1', container: 'container:host2/db' }),
+    );
+    expect([containers(directory), containers(other), needed(directory)]).toEqual([['db', 'web'], [], []]);
+    await start(other, 'e1', B, 5);
+    expect(needed(directory)).toEqual([]);
+    await write(other, (c) => updateEndpoint(c, endpointId('e1'), { containerName: 'web' }));
+    expect([needed(directory), needed(other)]).toEqual([[B], [B]]);
+    await stop(other, 'e1');
+    expect(needed(directory)).toEqual([]);
+  });
 });

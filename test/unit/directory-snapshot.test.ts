@@ -15,6 +15,8 @@ const rows: SnapshotRow[] = [
   ['Network', uuid(2), { id: 'n', options: new Map([['mtu', '1400']]) }],
 ];
 
+const write = (what: readonly SnapshotRow[]) => writeSnapshot(path, 'h1', what, () => performance.now());
+
 let folder: string;
 let path: string;
 beforeEach(() => {
@@ -24,10 +26,10 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 test('rows come back as they were', async () => {
-  await writeSnapshot(path, 'h1', rows);
+  await write(rows);
   expect(readSnapshot(path, 'h1')).toEqual(rows);
   expect(statSync(path).mode & 0o777).toBe(0o600);
-  await writeSnapshot(path, 'h1', []);
+  await write([]);
   expect(readSnapshot(path, 'h1')).toEqual([]);
   expect(existsSync(`${path}.new`)).toBe(false);
 });
@@ -47,7 +49,7 @@ test.each<[string, (text: string) => string, string]>([
   ['with a line that is no row', (text) => text.replace('["Host","0', '["Host","x'), 'a line is no row'],
   ['empty', () => '', 'is not used'],
 ])('one that is %s is not used', async (_, change, said) => {
-  await writeSnapshot(path, 'h1', rows);
+  await write(rows);
   writeFileSync(path, change(readFileSync(path, 'utf8')));
   expect(() => readSnapshot(path, 'h1')).toThrow(said);
 });
@@ -56,7 +58,7 @@ test('many rows are written in slices, as they were when it began', async () => 
   const many = Array.from({ length: 5000 }, (_, n): SnapshotRow => ['Host', uuid(n), { name: `h${n}`.padEnd(100) }]);
   let turns = 0;
   const timer = setInterval(() => (turns += 1), 0);
-  await writeSnapshot(path, 'h1', many);
+  await write(many);
   clearInterval(timer);
   expect(turns).toBeGreaterThan(0);
   expect(readSnapshot(path, 'h1')).toHaveLength(5000);
@@ -66,13 +68,19 @@ describe('when it is written', () => {
   let clock: ManualClock;
   let keeper: SnapshotKeeper;
   let taken: number;
+  let busyMs: number;
   let warned: string[];
   beforeEach(() => {
     clock = new ManualClock();
     taken = 0;
     warned = [];
     const logger = { ...silentLogger, warn: (message: string) => void warned.push(message) };
-    const count = (): SnapshotRow[] => [['Host', uuid((taken += 1)), {}]];
+    busyMs = 0;
+    function* count(): Iterable<SnapshotRow> {
+      taken += 1;
+      clock.advance(busyMs);
+      yield ['Host', uuid(taken), {}];
+    }
     keeper = new SnapshotKeeper({ path, host: 'h1', rows: count, clock, logger });
   });
   /** Waits until what was taken as the n-th is the file. */
@@ -108,6 +116,46 @@ describe('when it is written', () => {
     clock.advance(3_000);
     await written(2);
     expect(clock.waiting).toBe(0);
+  });
+
+  test('how long the disk takes makes no difference, how long the rows take does', async () => {
+    keeper.changed();
+    clock.advance(200);
+    keeper.changed();
+    // The file is being made now: the disk has two minutes.
+    clock.advance(120_000);
+    await written(1);
+    clock.advance(3_000);
+    await written(2);
+    busyMs = 100;
+    keeper.changed();
+    clock.advance(3_000);
+    await written(3);
+    keeper.changed();
+    clock.advance(4_999);
+    expect(taken).toBe(3);
+    clock.advance(1);
+    await written(4);
+  });
+
+  test('in a hurry, what has changed is written at once, and what changes while it is written, too', async () => {
+    keeper.hurry();
+    expect(taken).toBe(0);
+    keeper.changed();
+    keeper.hurry();
+    await written(1);
+    keeper.changed();
+    keeper.hurry();
+    keeper.changed();
+    keeper.hurry();
+    await written(2);
+    clock.advance(0);
+    await written(3);
+    keeper.changed();
+    clock.advance(2_999);
+    expect(taken).toBe(3);
+    clock.advance(1);
+    await written(4);
   });
 
   test('a folder that is gone is said, and nothing is made', async () => {

@@ -16,17 +16,19 @@ const OFF = '238d15609b6d343545fcdfd67f12df7bcdc27f3d28e68733e2c428102a0d0b9b';
 let engine: FakeEngine;
 let clock: ManualClock;
 let docker: Engine;
+let warnings: unknown[];
 
 beforeEach(async () => {
   engine = new FakeEngine();
   clock = new ManualClock();
+  warnings = [];
   await engine.start();
   // Docker's bridge plays our driver: the answers do not differ but for its name.
   docker = new Engine({
     socketPath: engine.socketPath,
     drivers: ['bridge', 'daolinet'],
     clock,
-    logger: silentLogger,
+    logger: { ...silentLogger, warn: (_, fields) => void warnings.push(fields) },
     random: () => 0.999,
   });
 });
@@ -82,6 +84,8 @@ describe('listing', () => {
           containerId: DATA,
           containerName: 'data',
           aliases: ['dbx', '18ed99f6b3c2'],
+          labels: new Map(),
+          interface: { address: '10.5.0.2', mac: '02:42:0a:05:00:02', sandbox: '/var/run/docker/netns/c227578c520d' },
         },
         {
           endpointId: '52e2e4c48205bc5199a5d6923a1dc0769adc2cf45bf1045bef4fc02204c33da1',
@@ -89,6 +93,8 @@ describe('listing', () => {
           containerId: WEB,
           containerName: 'web',
           aliases: ['www', '6373d6fa99f7'],
+          labels: new Map(),
+          interface: { address: '10.5.0.9', mac: '02:42:0a:05:00:09', sandbox: '/var/run/docker/netns/f669e21286b5' },
         },
       ].filter(({ networkId }) => networkId === NETWORK),
     );
@@ -111,7 +117,22 @@ describe('listing', () => {
       Containers: { 'ep-1234': { Name: 'web', EndpointID: '1234' } },
     };
     engine.answers[`/networks/${BRIDGE}`] = { ...(engine.answers['/networks'] as object[])[2] };
-    expect(await docker.listEndpoints()).toEqual([{ endpointId: '1234', networkId: NETWORK, aliases: [] }]);
+    expect(await docker.listEndpoints()).toEqual([
+      { endpointId: '1234', networkId: NETWORK, aliases: [], labels: new Map() },
+    ]);
+  });
+
+  test('of labels beyond all measure, those that fit are known, uncut', async () => {
+    const path = `/containers/${WEB}/json`;
+    const container = engine.answers[path] as { Config?: object };
+    const many = Array.from({ length: 200 }, (_, i) => [`key${String(i).padStart(3, '0')}`, 'x'] as const);
+    const service = { 'com.docker.swarm.service.name': 's'.repeat(513) };
+    const labels = { long: 'x'.repeat(513), full: 'x'.repeat(512), ...Object.fromEntries(many), ...service };
+    container.Config = { Labels: labels };
+    const [endpoint] = await docker.listContainerEndpoints(WEB);
+    expect(endpoint?.service).toBeUndefined();
+    expect([...endpoint!.labels.keys()]).toEqual(['full', ...many.slice(0, 127).map(([key]) => key)]);
+    expect(warnings).toEqual([expect.objectContaining({ container: WEB, leftOut: 75 })]);
   });
 });
 

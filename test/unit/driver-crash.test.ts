@@ -1,7 +1,10 @@
 // A process that is killed, or a step that fails, anywhere in the life of a container or a network: after the reconciler
 // nothing is left that Docker does not have, and what Docker has still works.
+import { formatMac, parseIpv4 } from '../../src/base/addresses';
+import { deleteEndpoint } from '../../src/directory/endpoint-operations';
 import type { EndpointId, PoolId } from '../../src/directory/rows';
 import { linkNamesOf } from '../../src/driver/link-names';
+import { holderOf } from '../../src/driver/port-holders';
 import { ENDPOINT_GRACE_MS } from '../../src/driver/reconcile';
 import {
   AgentProcess,
@@ -246,4 +249,41 @@ test('a directory that was lost takes no running container with it', async () =>
   await recover(empty);
   expect([...world.host.links.table.keys()]).toEqual(links);
   expect([...world.switch.table.keys()]).toEqual(ports);
+});
+
+test('a directory that begins anew with a backup learns of running containers that are younger, from Docker', async () => {
+  const world = new DriverWorld();
+  const survivor = await startSurvivor(world);
+  const agent = await recover(world);
+  const docker = new DockerActor(world, agent);
+  const younger = containerIn(survivor.networkId, POOL, '10.1.0.7');
+  await docker.startContainer(younger);
+  const id = younger.endpointId as EndpointId;
+  const { mac } = agent.store.view.endpoint(id)!;
+  const listed = world.docker.endpoints.find(({ endpointId }) => endpointId === id)!;
+  const given = { address: '10.1.0.7', mac: formatMac(mac), sandbox: younger.sandbox };
+  world.docker.endpoints = world.docker.endpoints.map((each) =>
+    each === listed ? { ...each, interface: given } : each,
+  );
+  // The rows of before.
+  await agent.store.transact((context) => ({ ops: deleteEndpoint(context, id), result: undefined }));
+  await agent.releaseAddress(POOL, '10.1.0.7');
+  const again = await new AgentProcess(world).boot();
+  expect((await again.reconciler.run()).failed).toBe(0);
+  const row = again.store.view.endpoint(id);
+  expect(row).toMatchObject({ mac, address: parseIpv4('10.1.0.7'), sandbox: younger.sandbox });
+  expect(again.flows.endpoints.get(id)).toMatchObject({ locator: row?.locator });
+  expect(world.switch.table.get(linkNamesOf(id).host)?.portNo).toBe(row?.portNo);
+  expectWorking(again, survivor);
+  await reconcile(again);
+  await new DockerActor(world, again).stopContainer(younger);
+  expect(again.store.view.endpointCount()).toBe(1);
+});
+
+test('the port of a firewall rule, which Docker knows nothing of, stays bound', async () => {
+  const agent = await new AgentProcess(new DriverWorld()).boot();
+  const port = { protocol: 'tcp', hostIp: '', firstPort: 20_080, lastPort: 20_080, containerPort: 80 } as const;
+  await agent.ports.reserve({ ...port, endpointId: holderOf('web'), locator: undefined });
+  await reconcile(agent);
+  expect(agent.ports.list()).toMatchObject([{ endpointId: holderOf('web'), hostPort: 20_080 }]);
 });

@@ -59,7 +59,14 @@ test('a container that starts gives its endpoint a name; a rename changes it', a
   const { store, docker, follower, changed } = await setUp();
   follower.start();
   docker.endpoints = [
-    { endpointId: ENDPOINT, networkId: NETWORK, containerId: CONTAINER, containerName: 'web', aliases: ['www'] },
+    {
+      endpointId: ENDPOINT,
+      networkId: NETWORK,
+      containerId: CONTAINER,
+      containerName: 'web',
+      aliases: ['www'],
+      labels: new Map(),
+    },
   ];
   let change = changed();
   docker.sendContainer({ action: 'start', containerId: CONTAINER, containerName: 'web' });
@@ -68,6 +75,7 @@ test('a container that starts gives its endpoint a name; a rename changes it', a
     containerId: CONTAINER,
     containerName: 'web',
     aliases: ['www'],
+    labels: new Map(),
   });
 
   docker.endpoints = docker.endpoints.map((endpoint) => ({ ...endpoint, containerName: 'shop' }));
@@ -90,7 +98,14 @@ test('each connection lists everything: network names, bridges, and endpoints of
     labels: {},
   }));
   docker.endpoints = [
-    { endpointId: 'e'.repeat(64), networkId: NETWORK, containerId: CONTAINER, containerName: 'gone', aliases: [] },
+    {
+      endpointId: 'e'.repeat(64),
+      networkId: NETWORK,
+      containerId: CONTAINER,
+      containerName: 'gone',
+      aliases: [],
+      labels: new Map(),
+    },
   ];
   const change = changed();
   follower.start();

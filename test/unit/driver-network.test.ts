@@ -183,6 +183,20 @@ test('a controller that refuses takes a new network back, and leaves an old one'
   expect(network(id)).toBeDefined();
 });
 
+test('a new network that is taken back leaves the pool that Docker has requested for it, until Docker gives it back', async () => {
+  const poolId = await agent.requestPool('10.1.0.0/24');
+  await agent.requestAddress(poolId, '10.1.0.1', 'gateway');
+  const before = world.leftovers(agent);
+  const body = networkBody(newId(), { cidr: '10.1.0.0/24' });
+  const refusing = new AgentProcess(world, { failpoint: new Failpoint(2, 'fail') });
+  await expect(refusing.call('CreateNetwork', body)).rejects.toThrow('flows.setNetwork fails');
+  expect(world.leftovers(agent)).toEqual(before);
+  await agent.call('CreateNetwork', body);
+  await agent.releasePool(poolId);
+  await agent.call('DeleteNetwork', body);
+  expect(world.leftovers(agent)).toEqual([]);
+});
+
 test('deleted twice, and while endpoints of its containers are known by name', async () => {
   const id = await docker.createNetwork({ cidr: '10.1.0.0/24' });
   const container = containerIn(id, 'default/10.1.0.0/24' as PoolId, '10.1.0.5');

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { type Clock, systemClock } from '../../src/base/clock';
 import { DaoliError } from '../../src/base/errors';
 import type { Logger } from '../../src/base/logger';
+import { EarlyServer } from '../../src/driver/early-server';
 import type { PluginHandlers } from '../../src/driver/plugin-app';
 import { PluginServer } from '../../src/driver/server';
 
@@ -68,6 +69,35 @@ async function serve(handlers: PluginHandlers, more: object = {}): Promise<strin
   await server.start();
   return path;
 }
+
+test('a socket that was opened early keeps what came until it is served, and is the server’s from then on', async () => {
+  const path = join(folder, 'early.sock');
+  const early = new EarlyServer(path);
+  await early.open();
+  const first = call(path, 'Plugin.Activate');
+  await new Promise((resolve) => early.server.once('connection', resolve));
+  const server = new PluginServer({ paths: [path], early, handlers: {}, logger, clock: systemClock });
+  servers.push(server);
+  await server.start();
+  expect((await first).status).toBe(200);
+  expect((await call(path, 'Plugin.Activate')).status).toBe(200);
+  await server.stop();
+  expect(early.server.listening).toBe(false);
+  expect(existsSync(path)).toBe(false);
+  expect(warnings()).toEqual([]);
+});
+
+test('what kept a socket from being opened early does not keep it from being opened later', async () => {
+  const path = join(folder, 'early.sock');
+  writeFileSync(path, '');
+  const early = new EarlyServer(path);
+  await expect(early.open()).rejects.toThrow('is not a socket');
+  rmSync(path);
+  const server = new PluginServer({ paths: [path], early, handlers: {}, logger, clock: systemClock });
+  servers.push(server);
+  await server.start();
+  expect((await call(path, 'Plugin.Activate')).status).toBe(200);
+});
 
 const warnings = () => lines.filter((line) => !line.startsWith('info'));
 

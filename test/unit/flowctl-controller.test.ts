@@ -7,7 +7,13 @@ import { join } from 'node:path';
 import { parseCidr, parseIpv4, parseMac, type Ipv4, type Mac } from '../../src/base/addresses';
 import type { Logger } from '../../src/base/logger';
 import { Controller, type ControllerOptions } from '../../src/flowctl/controller';
-import type { FlowEndpoint, FlowHost, FlowNetwork } from '../../src/flowctl/model';
+import {
+  sameNetworkPolicy,
+  type FlowEndpoint,
+  type FlowHost,
+  type FlowNetwork,
+  type Policy,
+} from '../../src/flowctl/model';
 import { PUNT_REASON, USERDATA } from '../../src/flowctl/pipeline';
 import { OFPMP, OFPRR, OFPT } from '../../src/openflow/constants';
 import { encodeMessage } from '../../src/openflow/message';
@@ -218,6 +224,69 @@ test('a datapath that connects anew takes the place of its former connection', a
   expect(events.map((event) => event.split(' ')[0])).toEqual(['connected', 'disconnected', 'connected']);
 });
 
+test('it becomes master before it does anything, and takes the datapath back from whoever became master', async () => {
+  const asked: bigint[] = [];
+  let grant = (_: bigint): void => undefined;
+  await start({
+    nextGeneration: (seen) => {
+      asked.push(seen);
+      return new Promise((resolve) => (grant = resolve));
+    },
+  });
+  const fake = new FakeDatapath();
+  fake.generation = 6n;
+  const { tell } = await enter(fake);
+  await until(() => asked.length === 1);
+  controller.addEndpoint(endpoint(1)).catch(() => undefined);
+  controller.addEndpoint(endpoint(2)).catch(() => undefined);
+  tell(packetIn(1, 2));
+  expect(fake.dump()).toEqual([]);
+  // Somebody was faster: it asks again with what the datapath has seen.
+  fake.generation = 8n;
+  grant(7n);
+  await until(() => asked.length === 2);
+  grant(9n);
+  await ready();
+  expect(asked).toEqual([6n, 8n]);
+  expect(fake.generation).toBe(9n);
+  const flows = fake.dump();
+  expect(flows).not.toEqual([]);
+  expect(controller.counters().packetIns).toBe(0);
+
+  tell(fake.demote(12n));
+  await until(() => asked.length === 3);
+  expect(controller.counters().datapaths).toBe(0);
+  tell(packetIn(1, 2));
+  await expect(controller.routes()).resolves.toEqual([]);
+  controller.addEndpoint(endpoint(3)).catch(() => undefined);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(fake.dump()).toEqual(flows);
+  grant(13n);
+  await ready();
+  expect(asked[2]).toBe(12n);
+  expect(fake.meterIds()).toContain(3);
+  expect(warnings).toEqual([`another controller became master of the datapath {"datapathId":"${DATAPATH}"}`]);
+  tell(packetIn(1, 2));
+  await until(() => controller.counters().packetIns === 1);
+});
+
+test('a datapath that does not answer who is master is given up', async () => {
+  await start();
+  const fake = new FakeDatapath();
+  const take = fake.take.bind(fake);
+  let asked = 0;
+  jest.spyOn(fake, 'take').mockImplementation((bytes) => {
+    if (bytes[1] !== OFPT.ROLE_REQUEST) return take(bytes);
+    asked += 1;
+    return Buffer.alloc(0);
+  });
+  await enter(fake);
+  await until(() => asked === 1);
+  clock.advance(4000);
+  await until(() => events.length === 1);
+  expect(events).toEqual([`disconnected ${DATAPATH}: the datapath did not answer within 4000 ms`]);
+});
+
 test('several datapaths each have their own endpoints, and packets find no way between them yet', async () => {
   await start();
   const [first, second] = [new FakeDatapath(1n), new FakeDatapath(2n)];
@@ -351,10 +420,11 @@ test('an endpoint that changes is replaced: nothing of before is left', async ()
 
 test('a packet that the policy chokes on ends itself alone, and is told of once a minute', async () => {
   let shouldThrow = true;
-  const policy = {
-    allows() {
+  const policy: Policy = {
+    ...sameNetworkPolicy,
+    judge() {
       if (shouldThrow) throw new Error('no idea');
-      return true;
+      return 'allow';
     },
   };
   await start({ policy });
@@ -389,20 +459,51 @@ test('a policy that changes takes routes away and lets denied ones be asked agai
   const denials = () => fake.dump((flow) => (flow.hardTimeoutSeconds ?? 0) > 0).length;
   tell(packetIn(1, 2));
   await until(() => routes() === 2);
-  controller.setPolicy({ allows: () => false });
+  controller.setPolicy({ ...sameNetworkPolicy, judge: () => 'deny' });
   await until(() => routes() === 0);
   tell(packetIn(1, 2));
   await until(() => denials() === 1);
-  controller.setPolicy({ allows: () => true });
+  expect(controller.denials()).toEqual([
+    { source: 'e1', destination: 'e2', protocol: 17, port: 2000, packets: 1, lastMs: clock.now() },
+  ]);
+  controller.setPolicy(sameNetworkPolicy);
   await until(() => denials() === 0);
   expect(await controller.routes()).toEqual([]);
+});
+
+test('an endpoint that becomes something else to the policy loses what it may not have, and nothing else changes', async () => {
+  const subjects = new Map([['e3', 9]]);
+  await start({ policy: { ...sameNetworkPolicy, subjectOf: (id, networkKey) => subjects.get(id) ?? networkKey } });
+  for (const n of [1, 2, 3, 4]) controller.addEndpoint(endpoint(n)).catch(() => undefined);
+  const fake = new FakeDatapath();
+  const { tell } = await enter(fake);
+  await ready();
+  const live = () =>
+    fake.dump((flow) => (flow.idleTimeoutSeconds ?? 0) > 0).map((line) => /nw_src=\S+/.exec(line)?.[0]);
+  const denials = () => fake.dump((flow) => (flow.hardTimeoutSeconds ?? 0) > 0).length;
+  tell(Buffer.concat([packetIn(1, 2), packetIn(1, 4), packetIn(1, 3), packetIn(3, 2)]));
+  await until(() => live().length === 4 && denials() === 2);
+  const { flowsRepaired } = controller.counters();
+  const fourth = live().filter((line) => line?.includes('10.0.0.4'));
+  subjects.delete('e3');
+  subjects.set('e2', 9);
+  controller.refreshSubjects(['e1', 'e2', 'nobody']);
+  // e3 is still what it was to the policy, since nobody said that it has changed.
+  await until(() => live().length === 2 && denials() === 1);
+  expect(live().filter((line) => line?.includes('10.0.0.4'))).toEqual(fourth);
+  controller.refreshSubjects(['e1', 'e2', 'e3', 'e4']);
+  await until(() => denials() === 0);
+  tell(packetIn(1, 3));
+  await until(() => live().length === 4);
+  expect(controller.counters()).toMatchObject({ denied: 2, flowsRepaired });
 });
 
 test('a late word about a route that was deleted does not make the next one of the pair forgotten', async () => {
   await start();
   controller.setHost({
     ...host,
-    fabric: { portNo: 11, serverAddress: parseIpv4('192.0.2.1'), mtu: 1500, isNarrow: false },
+    serverAddress: parseIpv4('192.0.2.1'),
+    fabric: { portNo: 11, mtu: 1500, isNarrow: false },
   });
   const fake = new FakeDatapath();
   const { tell } = await enter(fake);

@@ -2,8 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import type { Conversation } from '../../src/flowctl/conversation';
+import { conversationFlow, fragmentFlow, refusalFlow, type Way } from '../../src/flowctl/conversation-flows';
 import { fabricFlows } from '../../src/flowctl/fabric-flows';
 import type { FlowHost, FlowNetwork } from '../../src/flowctl/model';
+import { relayFlows } from '../../src/flowctl/relay-flows';
 import * as routes from '../../src/flowctl/route-flows';
 import { baseFlows, endpointFlows, hostFlows, networkFlows } from '../../src/flowctl/static-flows';
 import { formatFlow } from '../../src/openflow/flow-text';
@@ -13,7 +16,9 @@ const host: FlowHost = {
   routerMac: parseMac('02:da:00:00:00:fe'),
   hostPort,
   hostAddress: parseIpv4('100.64.0.1'),
-  fabric: { portNo: 11, serverAddress: parseIpv4('192.0.2.1'), mtu: 1400, isNarrow: true },
+  serverAddress: parseIpv4('192.0.2.1'),
+  fabric: { portNo: 11, mtu: 1400, isNarrow: true },
+  hasTunnels: true,
   dnsAddress: parseIpv4('100.127.255.254'),
   locatorRange: parseCidr('100.64.0.0/10'),
   kernelDatapath: false,
@@ -41,8 +46,32 @@ const far = {
   ip: parseIpv4('10.1.0.4'),
   locator: parseIpv4('100.64.1.2'),
 };
+/** On a host of another site. */
+const away = { portNo: 0x400202, mac: hostPort.mac, ip: parseIpv4('10.1.0.5'), locator: parseIpv4('100.64.2.2') };
+const tunnel = { routerMac: parseMac('02:da:00:00:00:fe'), idleTimeoutSeconds: 60, farPortNo: 10, isTunnel: true };
+/** The host of the first one, and what ports of both hosts lead to. */
+const farHost = { locator: parseIpv4('100.64.1.1'), routerMac: far.mac };
+const services = [{ protocol: 'TCP', port: 22 }] as const;
 const { routerMac } = host;
-const context = { routerMac, idleTimeoutSeconds: 60, fabricPortNo: 11 };
+const context = { routerMac, idleTimeoutSeconds: 60, farPortNo: 11 };
+
+/** Of these only protocol and ports stand in flows. */
+const conversation = (protocol: number, openerPort = 0, answererPort = 0): Conversation => ({
+  opener: 0,
+  answerer: 0,
+  outsideAddress: 0,
+  protocol,
+  openerPort,
+  answererPort,
+});
+const [web, ping, names] = [conversation(6, 40000, 80), conversation(1), conversation(17, 40000, 53)];
+const outside = parseIpv4('198.51.100.7');
+const there: Way = { route: routes.pairFlow(one, three, context), outside: {} };
+const back: Way = { route: routes.pairFlow(three, one, context), outside: {} };
+const over: Way = { route: routes.remoteOutFlow(one, far, context), outside: {} };
+const overBack: Way = { route: routes.remoteInFlow(far, one, context), outside: {} };
+const out: Way = { route: routes.outwardFlow(one, hostPort, context), outside: { ipv4Dst: outside } };
+const inward: Way = { route: routes.inwardFlow(one, hostPort, context), outside: { ipv4Src: outside } };
 
 test('docs/pipeline.md shows what the code builds', () => {
   const built = [
@@ -60,8 +89,22 @@ test('docs/pipeline.md shows what the code builds', () => {
     routes.nobodyFlow(one, parseIpv4('10.1.0.99'), 1),
     routes.remoteOutFlow(one, far, context),
     routes.remoteInFlow(far, one, context),
+    routes.remoteOutFlow(one, away, tunnel),
+    routes.remoteInFlow(away, one, tunnel),
     routes.denyInFlow(far, two, 11, 30),
     routes.nobodyHereFlow(11, parseIpv4('100.64.0.99'), 1),
+    conversationFlow(there, web, true),
+    conversationFlow(back, web, false),
+    fragmentFlow(there, 30),
+    refusalFlow(there, { protocol: 6, destinationPort: 22 }, 5),
+    conversationFlow(over, ping, true),
+    conversationFlow(overBack, ping, false),
+    refusalFlow(overBack, { protocol: 17, destinationPort: 53 }, 5),
+    conversationFlow(out, names, true),
+    conversationFlow(inward, names, false),
+    refusalFlow(inward, { protocol: 6, destinationPort: 22 }, 5),
+    ...relayFlows({ kind: 'away', locator: far.locator, routerMac: far.mac, services }, 0, host),
+    ...relayFlows({ kind: 'here', peer: farHost, endpoint: one, services }, 1, host),
   ].map((flow) => formatFlow({ ...flow, cookie: 0n }));
   const text = readFileSync(join(__dirname, '../../docs/pipeline.md'), 'utf8');
   const shown = text.split('\n').filter((line) => line.includes(' actions='));

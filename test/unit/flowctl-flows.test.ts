@@ -1,5 +1,6 @@
 // Every flow that the controller builds, as `ovs-ofctl` would print it, and each held against the declared pipeline.
 import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import { conversationFlow, fragmentFlow, refusalFlow, withoutFlow } from '../../src/flowctl/conversation-flows';
 import { fabricFlows } from '../../src/flowctl/fabric-flows';
 import type { FlowHost, FlowNetwork } from '../../src/flowctl/model';
 import { checkFlow, fromPlace, OURS, readCookie, readNetwork, toPlace } from '../../src/flowctl/pipeline';
@@ -12,7 +13,8 @@ const host: FlowHost = {
   routerMac: parseMac('02:da:00:00:00:fe'),
   hostPort: { portNo: 10, mac: parseMac('02:da:00:00:00:10') },
   hostAddress: parseIpv4('100.64.0.1'),
-  fabric: { portNo: 11, serverAddress: parseIpv4('192.0.2.1'), mtu: 1400, isNarrow: true },
+  serverAddress: parseIpv4('192.0.2.1'),
+  fabric: { portNo: 11, mtu: 1400, isNarrow: true },
   locatorRange: parseCidr('100.64.0.0/10'),
   kernelDatapath: false,
 };
@@ -35,7 +37,7 @@ const far = {
   ip: parseIpv4('10.1.0.4'),
   locator: parseIpv4('100.64.1.2'),
 };
-const fabric = { ...context, fabricPortNo: 11 };
+const fabric = { ...context, farPortNo: 11 };
 const { hostPort } = host as { hostPort: routes.HostPort };
 
 const lines = (flows: readonly FlowMod[]) => flows.map(formatFlow).map((line) => line.replace(/^cookie=\w+, /, ''));
@@ -164,13 +166,53 @@ test('routes and reactive drops', () => {
   ]);
 });
 
+/** Conversations of every kind, in every table. */
+const CONVERSATIONS = [
+  { route: routes.pairFlow(from, to, context), outside: {} },
+  { route: routes.remoteOutFlow(from, far, fabric), outside: {} },
+  { route: routes.remoteInFlow(far, from, fabric), outside: {} },
+  { route: routes.outwardFlow(from, hostPort, context), outside: { ipv4Dst: parseIpv4('198.51.100.7') } },
+  { route: routes.inwardFlow(from, hostPort, context), outside: { ipv4Src: parseIpv4('198.51.100.7') } },
+].flatMap((way) => [
+  ...[1, 6, 17, 132, 47].map((protocol) => {
+    const [openerPort, answererPort] = [6, 17, 132].includes(protocol) ? [40000, 80] : [0, 0];
+    const conversation = { opener: 1, answerer: 2, outsideAddress: 0, protocol, openerPort, answererPort };
+    return conversationFlow(way, conversation, protocol !== 17);
+  }),
+  fragmentFlow(way, 30),
+  refusalFlow(way, { protocol: 1, icmpType: 13 }, 5),
+  refusalFlow(way, { protocol: 6, destinationPort: 22 }, 5),
+  refusalFlow(way, undefined, 30),
+]);
+
+test('conversations are their routes, narrowed to a protocol and its ports', () => {
+  const actions = 'actions=set_field:02:da:00:00:00:fe->eth_src,set_field:02:00:00:00:00:02->eth_dst,output:2';
+  const start = 'table=2, idle_timeout=60, send_flow_rem priority=620';
+  const pair = 'in_port=1,nw_src=10.1.0.2,nw_dst=10.1.0.3';
+  expect(lines(CONVERSATIONS).slice(0, 9)).toEqual([
+    `${start},icmp,${pair},icmp_type=8 ${actions}`,
+    `${start},tcp,${pair},tp_src=40000,tp_dst=80 ${actions}`,
+    `${start},udp,${pair},tp_src=80,tp_dst=40000 ${actions}`,
+    `${start},sctp,${pair},tp_src=40000,tp_dst=80 ${actions}`,
+    `${start},ip,${pair},nw_proto=47 ${actions}`,
+    `table=2, hard_timeout=30, send_flow_rem priority=620,ip,${pair},nw_frag=later ${actions}`,
+    `table=2, hard_timeout=5, priority=550,icmp,${pair},icmp_type=13 actions=drop`,
+    `table=2, hard_timeout=5, priority=550,tcp,${pair},tp_dst=22 actions=drop`,
+    `table=2, hard_timeout=30, priority=550,ip,${pair} actions=drop`,
+  ]);
+  expect(formatFlow(withoutFlow(CONVERSATIONS[1]!))).toBe(
+    `delete_strict cookie=0xda2e000001000002/0xffffffffffffffff, table=2, priority=620,tcp,${pair},` +
+      'tp_src=40000,tp_dst=80',
+  );
+});
+
 describe('the fabric port', () => {
   const fabricLines = (change: Partial<FlowHost> = {}) => lines(fabricFlows({ ...host, ...change }));
 
   test('takes packets between locators to the router MAC, and leaves to the controller what no flow can do', () => {
-    const exceptions = (table: number) => [
-      `table=${table}, priority=600,ip,nw_ttl=0 actions=set_field:0x5->reg2,goto_table:7`,
-      `table=${table}, priority=600,ip,nw_ttl=1 actions=set_field:0x5->reg2,goto_table:7`,
+    const exceptions = (table: number, from = '') => [
+      `table=${table}, priority=600,ip,${from}nw_ttl=0 actions=set_field:0x5->reg2,goto_table:7`,
+      `table=${table}, priority=600,ip,${from}nw_ttl=1 actions=set_field:0x5->reg2,goto_table:7`,
       ...[3, 11, 12].map(
         (type) =>
           `table=${table}, priority=500,icmp,nw_frag=not_later,icmp_type=${type} ` +
@@ -192,13 +234,31 @@ describe('the fabric port', () => {
       'table=5, priority=100,reg6=0x1 actions=set_field:0x5->reg2,goto_table:7',
       'table=5, priority=50,ip actions=set_field:02:da:00:00:00:fe->eth_src,move:NXM_NX_REG4[]->NXM_OF_IP_SRC[],' +
         'move:NXM_NX_REG5[]->NXM_OF_IP_DST[],dec_ttl,output:11',
-      ...exceptions(6),
+      ...exceptions(6, 'in_port=11,'),
+      'table=6, priority=570,icmp,in_port=11,nw_dst=100.64.0.1,nw_frag=not_later,icmp_type=8 ' +
+        'actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:02:da:00:00:00:fe->eth_src,' +
+        'move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[],set_field:100.64.0.1->ip_src,set_field:0->icmp_type,' +
+        'set_field:64->nw_ttl,IN_PORT',
+      'table=6, priority=570,icmp,in_port=11,nw_dst=100.64.0.1,nw_frag=not_later,icmp_type=0 ' +
+        'actions=set_field:0x6->reg2,goto_table:7',
       'table=6, priority=0 actions=set_field:0x6->reg2,goto_table:7',
     ]);
   });
 
+  test('beside tunnels: what goes by one is handed to the kernel, before it is measured for the fabric', () => {
+    expect(fabricLines({ hasTunnels: true }).filter((line) => line.includes('priority=150'))).toEqual([
+      'table=5, priority=150,ip,dl_dst=02:da:00:00:00:10 actions=set_field:02:da:00:00:00:fe->eth_src,' +
+        'move:NXM_NX_REG4[]->NXM_OF_IP_SRC[],move:NXM_NX_REG5[]->NXM_OF_IP_DST[],output:10',
+    ]);
+    const { fabric: _, ...withoutFabric } = { ...host, hasTunnels: true };
+    const alone = lines(fabricFlows(withoutFabric));
+    expect(alone.some((line) => line.includes('in_port') || line.includes('dec_ttl'))).toBe(false);
+    expect(alone.filter((line) => line.startsWith('table=5'))).toHaveLength(1);
+    expect(lines(fabricFlows({ ...withoutFabric, hasTunnels: false }))).toEqual([]);
+  });
+
   test('measures nothing where the fabric takes whatever endpoints send', () => {
-    const wide = { portNo: 11, serverAddress: parseIpv4('192.0.2.1'), mtu: 9000, isNarrow: false };
+    const wide = { portNo: 11, mtu: 9000, isNarrow: false };
     expect(fabricLines({ fabric: wide }).filter((line) => /table=[45], priority=(0|50|100)\b/.test(line))).toEqual([
       'table=4, priority=0 actions=goto_table:5',
       expect.stringContaining('table=5, priority=50,ip actions=set_field'),
@@ -220,6 +280,7 @@ describe('the declared pipeline', () => {
     ...networkFlows(network, host),
     ...endpointFlows(endpoint, host.routerMac),
     ...REACTIVE,
+    ...CONVERSATIONS,
   ];
 
   test.each(all.map((flow) => [formatFlow(flow), flow] as const))('holds %s', (_, flow) => {
@@ -227,7 +288,7 @@ describe('the declared pipeline', () => {
   });
 
   test('each flow has a cookie of its own, and a match of its own', () => {
-    const distinct = all.filter((flow) => !REACTIVE.includes(flow));
+    const distinct = all.filter((flow) => ![...REACTIVE, ...CONVERSATIONS].includes(flow));
     expect(new Set(distinct.map((flow) => flow.cookie)).size).toBe(distinct.length);
     expect(new Set(all.map((flow) => formatFlow({ ...flow, cookie: 0n }))).size).toBe(all.length);
   });
@@ -258,7 +319,7 @@ describe('cookies', () => {
     ((flow.cookie ?? 0n) & by.cookieMask) === by.cookie;
 
   test('pick an endpoint’s flows, from it and to it, and nothing else', () => {
-    const one = [...endpointFlows(endpoint, host.routerMac), ...REACTIVE];
+    const one = [...endpointFlows(endpoint, host.routerMac), ...REACTIVE, ...CONVERSATIONS];
     // But for the two drops towards locators that nobody has.
     expect(one.filter((flow) => picks(fromPlace(1), flow) || picks(toPlace(1), flow))).toHaveLength(one.length - 2);
     const ofFar = REACTIVE.filter((flow) => picks(fromPlace(far.portNo), flow) || picks(toPlace(far.portNo), flow));

@@ -142,7 +142,7 @@ describe('EndpointIndex', () => {
 });
 
 describe('RouteTable', () => {
-  const limits = { perEndpoint: 9, total: 100 };
+  const limits = { perEndpoint: 9, conversationsPerEndpoint: 9, total: 100 };
 
   test('an endpoint has its fill at its cap, and has room again when both directions are gone', () => {
     const routes = new RouteTable({ ...limits, perEndpoint: 2 });
@@ -152,8 +152,21 @@ describe('RouteTable', () => {
     expect([routes.delete(2, 1), routes.claim(1, 4, 5)]).toEqual([true, true]);
   });
 
+  test('conversations have a cap of their own, and take room from the datapath alone', () => {
+    const routes = new RouteTable({ perEndpoint: 1, conversationsPerEndpoint: 2, total: 4 });
+    expect([1, 2, 3].map(() => routes.take(1, 2))).toEqual([true, true, false]);
+    expect([routes.claim(1, 2, 5), routes.claim(1, 3, 5), routes.take(3, 4), routes.take(3, 4)]).toEqual([
+      true,
+      false,
+      true,
+      false,
+    ]);
+    routes.release(1, 2);
+    expect([routes.take(1, 2), routes.size]).toEqual([true, 4]);
+  });
+
   test('the datapath has its fill too, and the outside is nobody whose fill counts', () => {
-    const routes = new RouteTable({ perEndpoint: 1, total: 2 });
+    const routes = new RouteTable({ ...limits, perEndpoint: 1, total: 2 });
     expect([1, 2, 3].map((slot) => routes.claim(slot, OUTSIDE, 5))).toEqual([true, true, false]);
     expect(routes.size).toBe(2);
   });
@@ -173,7 +186,7 @@ describe('RouteTable', () => {
   });
 
   test('routes that the datapath was seen to have are entered one by one', () => {
-    const routes = new RouteTable({ perEndpoint: 1, total: 1 });
+    const routes = new RouteTable({ ...limits, perEndpoint: 1, total: 1 });
     routes.set(2, 1, 7);
     routes.set(1, 3, 7);
     const seen: number[][] = [];

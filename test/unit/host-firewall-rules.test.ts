@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { cidrOf, parseCidr, parseIpv4, type Ipv4 } from '../../src/base/addresses';
 import { holdsElements, parseListing } from '../../src/host/firewall-listing';
 import { buildBridges, buildChange, buildTable, elementsOfState, publishedKeys } from '../../src/host/firewall-rules';
-import type { PublishedEndpoint, PublishedPort } from '../../src/host/host';
+import type { ForwardedPort, PublishedEndpoint, PublishedPort } from '../../src/host/host';
 import { contractConfig as config } from '../fakes/host-contract';
 
 const web: PublishedEndpoint = {
@@ -64,10 +64,10 @@ test('rules do not depend on what is published', () => {
 
 test('a change names what differs, what goes first', () => {
   const moved = { ...web, ports: web.ports.slice(0, 1), locator: parseIpv4('100.64.7.3'), tenantPools: [] };
-  expect(buildChange(web, web)).toBe('');
-  expect(buildChange(undefined, undefined)).toBe('');
-  expect(buildChange(web, { ...web, ports: [] }).split('\n')).toHaveLength(4);
-  expect(buildChange(web, moved).split('\n')).toEqual([
+  expect(buildChange([web], [web])).toBe('');
+  expect(buildChange([], [])).toBe('');
+  expect(buildChange([web], [{ ...web, ports: [] }]).split('\n')).toHaveLength(4);
+  expect(buildChange([web], [moved]).split('\n')).toEqual([
     'delete element inet daolinet published { 6 . 8080 }',
     'delete element inet daolinet published_at { 127.0.0.1 . 17 . 53 }',
     'delete element inet daolinet pool_clients { 100.64.7.2 . 10.1.0.0/16 }',
@@ -181,7 +181,9 @@ test('changes, one after another, lead to the table that is made at once', () =>
       const kernel = new Map(objects.map((object) => [object, new Map<string, string>()]));
       let before: PublishedEndpoint | undefined;
       for (const after of states) {
-        for (const command of buildChange(before, after).split('\n').filter(Boolean)) {
+        for (const command of buildChange(before === undefined ? [] : [before], [after])
+          .split('\n')
+          .filter(Boolean)) {
           const [, verb, object = '', key = '', value = ''] =
             /^(add|delete) element inet daolinet (\w+) \{ (.*?)(?: : (.*))? \}$/.exec(command) ?? [];
           const elements = kernel.get(object);
@@ -199,4 +201,90 @@ test('changes, one after another, lead to the table that is made at once', () =>
       }
     }),
   );
+});
+
+describe('the port of a firewall rule', () => {
+  const target = { locator: web.locator, port: 22, tenantPools: web.tenantPools };
+  const rule: ForwardedPort = { name: 'ssh', protocol: 'tcp', hostPort: 2222, from: [], target };
+  const elements = (port: ForwardedPort): string[] =>
+    elementsOfState({ ...config, dockerBridges: [], closedPorts: [] }, [port])
+      .filter(({ object }) => object !== 'pool_clients')
+      .map((element) => `${element.object} ${element.key}${element.value && ` : ${element.value}`}`);
+
+  test('for everybody is one like any published port', () => {
+    expect(elements(rule)).toEqual(['published 6 . 2222 : 100.64.7.2 . 22']);
+    expect(elements({ ...rule, hostIp: parseIpv4('192.0.2.2') })).toEqual([
+      'published_at 192.0.2.2 . 6 . 2222 : 100.64.7.2 . 22',
+    ]);
+  });
+
+  test('for some is translated for them, and refused for all whom it was not translated for', () => {
+    const from = [parseCidr('10.0.0.0/8'), parseCidr('10.1.0.0/16'), parseCidr('192.0.2.9/32')];
+    expect(elements({ ...rule, from })).toEqual([
+      'refused_ports 6 . 2222',
+      'published_from 10.0.0.0/8 . 6 . 2222 : 100.64.7.2 . 22',
+      'published_from 192.0.2.9/32 . 6 . 2222 : 100.64.7.2 . 22',
+    ]);
+    expect(elements({ ...rule, from: from.slice(2), hostIp: parseIpv4('192.0.2.2') })).toEqual([
+      'refused_ports_at 192.0.2.2 . 6 . 2222',
+      'published_from_at 192.0.2.9/32 . 192.0.2.2 . 6 . 2222 : 100.64.7.2 . 22',
+    ]);
+  });
+
+  test('without its container is refused', () => {
+    const { target: _, ...vacant } = rule;
+    expect(elements(vacant)).toEqual(['refused_ports 6 . 2222']);
+  });
+
+  test('shares the pools of its locator: they stay when one of the two goes', () => {
+    expect(buildChange([web, rule], [web])).toBe('delete element inet daolinet published { 6 . 2222 }');
+    expect(buildChange([rule], []).split('\n')).toHaveLength(3);
+  });
+});
+
+describe('tunnels', () => {
+  const chain = (table: string, name: string): string[] =>
+    (new RegExp(`chain ${name} \\{\\n([^}]*(?:\\{[^}]*\\}[^}]*)*?)\\n {2}\\}`).exec(table)?.[1] ?? '')
+      .split('\n')
+      .map((line) => line.trim());
+  const tunnels = { isHub: false, doorPort: 7470 };
+
+  test('without them, nothing passes; with them, containers, answers and the door; on a hub, others besides', () => {
+    const refused = ['counter name tunnel_refused drop'];
+    const accepted = (rest: object, name: string) => chain(buildTable({ ...config, ...rest }, []), name);
+    for (const name of ['from_tunnel', 'to_tunnel', 'to_host_by_tunnel']) expect(accepted({}, name)).toEqual(refused);
+    const own = 'oifname "daoli0" ip daddr { 100.64.7.0/24 } accept';
+    const answers = 'ct state established,related ct status dnat accept';
+    expect(accepted({ tunnels }, 'from_tunnel')).toEqual([own, answers, ...refused]);
+    expect(accepted({ tunnels: { ...tunnels, isHub: true } }, 'from_tunnel')).toEqual([
+      ...[own, 'oifname "daoli-wg*" accept', answers],
+      ...refused,
+    ]);
+    expect(accepted({ tunnels }, 'to_host_by_tunnel')).toContain(
+      'ip daddr 100.64.7.1 meta l4proto 6 th dport 7470 accept',
+    );
+  });
+
+  test('what is for locators is guarded on every host', () => {
+    for (const each of [config, { ...config, tunnels }]) {
+      expect(chain(buildTable(each, []), 'postrouting_guard').at(-1)).toBe(
+        'ip daddr 100.64.0.0/10 oifname != { "lo", "daoli0" } counter name locator_astray drop',
+      );
+    }
+  });
+
+  test('what another VPN has of their range may pass, unless it is a host’s, or comes from a container', () => {
+    const foreign = { devices: ['tailscale0'], usedBlocks: ['100.64.7.0/24', '100.64.8.0/24'].map(parseCidr) };
+    expect(chain(buildTable({ ...config, foreign }, []), 'postrouting_guard').slice(-2)).toEqual([
+      'oifname { "tailscale0" } ip saddr != { 100.64.7.0/24 } ip daddr != { 100.64.7.0/24, 100.64.8.0/24 } return',
+      'ip daddr 100.64.0.0/10 oifname != { "lo", "daoli0" } counter name locator_astray drop',
+    ]);
+  });
+
+  test('names are asked for with tracking', () => {
+    const table = buildTable({ ...config, tunnels, dnsAddress: parseIpv4('100.127.255.254') }, []);
+    expect(chain(table, 'prerouting_tunnels').at(-1)).toContain(
+      'ip daddr != { 100.64.7.0/24, 100.127.255.254 } notrack',
+    );
+  });
 });

@@ -4,7 +4,7 @@ import { silentLogger } from '../../src/base/logger';
 import { CoProcessSession } from '../../src/host/co-process-session';
 import { shellDialogue } from '../../src/host/dialogues';
 import { NftFirewall } from '../../src/host/firewall';
-import type { PublishedEndpoint } from '../../src/host/host';
+import type { ForwardedPort, PublishedEndpoint } from '../../src/host/host';
 import { contractConfig as config } from '../fakes/host-contract';
 import { ManualClock } from '../fakes/manual-clock';
 import { ScriptedRunner, type Script } from '../fakes/scripted-runner';
@@ -146,4 +146,49 @@ test.each(['a"; flush ruleset', 'x y', ''])('an interface called %j is refused',
   expect(() => kernel.firewall.setDockerBridges([name])).toThrow('cannot be the name of an interface');
   expect(() => kernel.firewall.apply({ ...config, hostInterface: name }, [])).toThrow('cannot be the name');
   expect(kernel.since(count)).toEqual([]);
+});
+
+describe('ports of firewall rules', () => {
+  const target = { locator: parseIpv4('100.64.7.2'), port: 22, tenantPools: [] };
+  const rule: ForwardedPort = { name: 'ssh', protocol: 'tcp', hostPort: 2222, from: [], target };
+
+  test('conflict with published ports, and with one another, by name', async () => {
+    await kernel.firewall.forward(rule);
+    await expect(kernel.firewall.publish(endpoint('more', 2222))).rejects.toThrow('firewall rule ssh does');
+    await expect(kernel.firewall.forward({ ...rule, name: 'other' })).rejects.toThrow('firewall rule ssh does');
+    await expect(kernel.firewall.forward({ ...rule, hostPort: 8080 })).rejects.toThrow('endpoint web does');
+    await kernel.firewall.withdraw('rule:ssh');
+    await expect(kernel.firewall.publish(endpoint('more', 2222))).rejects.toMatchObject({ code: 'conflict' });
+    await kernel.firewall.stopForwarding('ssh');
+    await kernel.firewall.stopForwarding('ssh');
+    await kernel.firewall.publish(endpoint('more', 2222));
+  });
+
+  test('end the connections that came by them, and no others, when they lead elsewhere', async () => {
+    await kernel.firewall.forward(rule);
+    const { count } = kernel;
+    await kernel.firewall.forward(rule);
+    expect(kernel.since(count)).toEqual([]);
+    await kernel.firewall.forward({ ...rule, target: { ...target, locator: parseIpv4('100.64.9.2') } });
+    await kernel.firewall.stopForwarding('ssh');
+    expect(kernel.since(count).filter((command) => command.startsWith('conntrack'))).toEqual([
+      'conntrack -D -p tcp --orig-port-dst 2222 --reply-port-src 22 --reply-src 100.64.7.2 >/dev/null',
+      'conntrack -D -p tcp --orig-port-dst 2222 --reply-port-src 22 --reply-src 100.64.9.2 >/dev/null',
+    ]);
+  });
+
+  test('outlive a new state', async () => {
+    await kernel.firewall.forward(rule);
+    const { count } = kernel;
+    await kernel.firewall.apply(config, []);
+    expect(kernel.since(count)[0]).toContain('6 . 2222 : 100.64.7.2 . 22');
+    await expect(kernel.firewall.apply(config, [endpoint('more', 2222)])).rejects.toMatchObject({ code: 'conflict' });
+  });
+
+  test('that nft refuses leave the books as they were', async () => {
+    kernel.refuse = (command) => command.startsWith('nft -f');
+    await expect(kernel.firewall.forward(rule)).rejects.toMatchObject({ code: 'internal' });
+    kernel.refuse = undefined;
+    await kernel.firewall.publish(endpoint('more', 2222));
+  });
 });

@@ -72,16 +72,27 @@ function apply(listing: string, plan: readonly string[]): string {
 
 describe.each(Object.entries(CASES))('%s', (_, { listing, plan }) => {
   test('what is missing', () => {
-    expect(planForwardAcceptance(parseForwardListing(listing), 'daoli0')).toEqual(plan);
+    expect(planForwardAcceptance(parseForwardListing(listing), ['daoli0'])).toEqual(plan);
   });
 
   test('after that nothing is missing, and all of it can be taken away again', () => {
     const after = apply(listing, plan);
-    expect(planForwardAcceptance(parseForwardListing(after), 'daoli0')).toEqual([]);
-    const removed = apply(after, planForwardRemoval(parseForwardListing(after), 'daoli0'));
+    expect(planForwardAcceptance(parseForwardListing(after), ['daoli0'])).toEqual([]);
+    const removed = apply(after, planForwardRemoval(parseForwardListing(after), ['daoli0']));
     expect(removed).not.toContain('-j ACCEPT -m');
     expect(parseForwardListing(removed).forward.filter((line) => line.includes('daoli0'))).toEqual([]);
     expect(parseForwardListing(removed).dockerUser.filter((line) => line.includes('daoli0'))).toEqual([]);
+  });
+
+  test('with tunnels besides, all of it comes and goes', () => {
+    const interfaces = ['daoli0', 'daoli-wg+'];
+    const wanted = planForwardAcceptance(parseForwardListing(listing), interfaces);
+    expect(wanted.filter((rule) => rule.includes('daoli-wg+'))).toHaveLength(
+      listing.includes('DROP') || plan.length ? 2 : 0,
+    );
+    const after = apply(listing, wanted);
+    expect(planForwardAcceptance(parseForwardListing(after), interfaces)).toEqual([]);
+    expect(apply(after, planForwardRemoval(parseForwardListing(after), interfaces))).not.toContain('daoli');
   });
 });
 

@@ -6,6 +6,7 @@ import { parseIpv4 } from '../../src/base/addresses';
 import { systemClock } from '../../src/base/clock';
 import type { PortRequest } from '../../src/host/host';
 import { publishedPortOf, SocketPortReservations } from '../../src/host/port-reservations';
+import { freePort } from '../fakes/free-port';
 import { ManualClock } from '../fakes/manual-clock';
 
 const LOOPBACK = parseIpv4('127.0.0.1');
@@ -307,5 +308,23 @@ describe('the UDP proxy', () => {
     expect(sources[2]).not.toBe(sources[0]);
     await timed.stop();
     expect(clock.waiting).toBe(0);
+  });
+});
+
+describe('a port that leads nowhere', () => {
+  test('is held, lets nobody in, and leads on when it is asked for again with a locator', async () => {
+    const upstream = await listen('127.0.0.1', 0, (socket) => socket.end('here'));
+    const fields = { containerPort: upstream, locator: undefined };
+    const { hostPort } = await ports.reserve(request({ ...fields, port: await freePort() }));
+    const hear = () =>
+      new Promise<string>((resolve) => {
+        const socket = connect({ host: '127.0.0.1', port: hostPort });
+        socket.on('data', (data) => resolve(String(data))).on('error', ({ message }) => resolve(message));
+        socket.on('close', () => resolve('closed'));
+      });
+    expect(await hear()).not.toBe('here');
+    await expect(listen('127.0.0.1', hostPort)).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    await ports.reserve(request({ ...fields, port: hostPort, locator: LOOPBACK }));
+    expect(await hear()).toBe('here');
   });
 });

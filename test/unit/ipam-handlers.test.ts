@@ -165,6 +165,15 @@ describe('RequestAddress', () => {
     expect(await requestAddress(other, '10.2.0.254', GATEWAY_OPTION)).toMatchObject({ Address: '10.2.0.254/16' });
   });
 
+  test('the gateway is one: whoever asks again, or twice at once, gets it again', async () => {
+    const pool = (await requestPool({ Pool: '10.1.0.0/24' }))['PoolID'];
+    const asked = [1, 2].map(() => requestAddress(pool, '', GATEWAY_OPTION));
+    for (const each of [...asked, requestAddress(pool, '', GATEWAY_OPTION)]) {
+      expect(await each).toMatchObject({ Address: '10.1.0.1/24' });
+    }
+    expect(directory.view.addressCount(pool as PoolId)).toBe(1);
+  });
+
   test('dynamic addresses come from the range, in turn, and not again soon', async () => {
     const pool = await createNetwork(NETWORK, 'red', '10.1.0.0/24', '10.1.0.4/30');
     const given = [];

@@ -7,10 +7,11 @@ const LAYERS = [
   ['base'],
   ['packet', 'openflow', 'ovsdb', 'host', 'docker', 'pki'],
   ['switch', 'directory'],
-  ['ipam', 'flowctl', 'cluster', 'names'],
-  ['driver'],
+  ['ipam', 'flowctl', 'cluster', 'names', 'policy'],
+  ['driver', 'move', 'tunnel', 'backup'],
+  ['observe'],
   ['api'],
-  ['cli'],
+  ['cli', 'web'],
 ];
 // src/ovsdb is to be publishable as it stands, and the codecs know nothing of the product.
 const ALONE = ['ovsdb'];

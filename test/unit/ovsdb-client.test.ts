@@ -77,6 +77,19 @@ test('the states are those of ovsdb-cs, in their order', async () => {
   await expect(client.transact([])).rejects.toThrow(errors.NotConnected);
 });
 
+test('another connection is made where it is asked for; without one there is nothing to do', async () => {
+  const client = clientOf();
+  client.reconnect();
+  client.start();
+  await client.whenReady();
+  const [ended, ready] = [disconnected(client), once(client, 'ready')];
+  client.reconnect();
+  expect((await ended)[1]).toBeInstanceOf(errors.ConnectionLost);
+  await client.whenReady();
+  await ready;
+  expect(server.peers).toHaveLength(2);
+});
+
 test('a listener may stop and start the client, and waits for the next connection', async () => {
   const client = clientOf();
   client.start();

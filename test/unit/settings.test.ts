@@ -25,6 +25,7 @@ test.each([
   ['DAOLINET_LOG_LEVEL', 'loud', 'is not one of debug, info, warn, error'],
   ['DAOLINET_DATAPATH', 'dpdk', 'is not one of auto, system, netdev'],
   ['DAOLINET_BRIDGE', 'br int; reboot', 'is not an interface name'],
+  ['DAOLINET_API', '192.0.2.1', 'is neither "off" nor an IPv4 address with a port'],
 ])('%s=%s is refused by name', (name, value, reason) => {
   expect(() => readSettings({ [name]: value })).toThrow(`${name}: "${value}" ${reason}`);
 });

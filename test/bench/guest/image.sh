@@ -9,7 +9,7 @@ folder=$1
 kernel=$2
 
 SUITE=trixie
-PACKAGES=initramfs-tools,openvswitch-switch,nodejs,iproute2,nftables,ethtool,iperf3,sockperf,procps,kmod
+PACKAGES=initramfs-tools,openvswitch-switch,nodejs,iproute2,nftables,ethtool,iperf3,sockperf,procps,kmod,wireguard-tools
 SIZE=2G
 KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 MIRROR=${DAOLINET_MIRROR:-http://deb.debian.org/debian}

@@ -3,7 +3,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { background, command, inside } from './command';
-import { addressOf, endOf, PATHS, type Path } from './layout';
+import { addressOf, endOf, type Path } from './layout';
 
 const SECONDS = '1';
 /** In which the servers have begun to listen, and the bridges have learned that their links are up. */
@@ -21,9 +21,9 @@ export interface Sample {
 }
 
 /** The other end of every path's measurements. */
-export async function startServers(): Promise<void> {
+export async function startServers(paths: readonly Path[]): Promise<void> {
   const deaf: ChildProcess[] = [];
-  for (const path of PATHS) {
+  for (const path of paths) {
     const enter = inside(endOf(path, 'b'));
     background(...enter, 'iperf3', '--server');
     background(...enter, 'sockperf', 'server', '--tcp', '--port', TCP_PORT);

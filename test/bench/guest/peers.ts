@@ -1,29 +1,41 @@
 // The namespaces of the guest, and what stands beside DaoliNet in them, each on its own wire: a learning bridge of Open
 // vSwitch with the kernel's datapath, the kernel's bridge, the kernel's VXLAN as Docker's overlay network has it, and a host
-// that forwards packets as a router does, and containers that macvlan puts on the wire.
+// that forwards packets as a router does, and containers that macvlan puts on the wire. Beside its tunnels: the kernel's
+// WireGuard with nothing around it, and VXLAN in ESP as Docker's overlay network has it with `--opt encrypted`.
 
+import { writeFileSync } from 'node:fs';
+import { publicKeyOf } from '../../../src/host/tunnel-keys';
 import { command, inside, ip } from './command';
 import {
   addressOf,
   endOf,
   hostOf,
   MTU,
+  keyOf,
   other,
-  PATHS,
+  pathsOf,
+  productOf,
   serverAddress,
   SIDES,
+  TUNNEL_MTU,
+  TUNNEL_PORT,
   wireOf,
   type Path,
+  type Scene,
   type Side,
 } from './layout';
 
 /** What VXLAN adds to a packet. */
 const VXLAN_OVERHEAD = 50;
+/** And ESP, as Docker reckons it. */
+const ESP_OVERHEAD = 26;
+/** Of AES-GCM with 128 bits, with its salt. Whoever it is that reads it, it is a benchmark's. */
+const ESP_KEY = `0x${'da'.repeat(20)}`;
 
 /** Hosts, containers and wires. */
-export async function makeNamespaces(): Promise<void> {
+export async function makeNamespaces(scene: Scene): Promise<void> {
   for (const side of SIDES) await ip(`netns add ${hostOf(side)}\n-n ${hostOf(side)} link set lo up`);
-  for (const path of PATHS.filter((each) => each !== 'plain')) {
+  for (const path of pathsOf(scene).filter((each) => each !== 'plain')) {
     const wire = wireOf(path);
     const [a, b] = [hostOf('a'), hostOf('b')];
     await ip(`link add ${wire} mtu ${MTU} netns ${a} type veth peer name ${wire} mtu ${MTU} netns ${b}`);
@@ -35,23 +47,36 @@ export async function makeNamespaces(): Promise<void> {
       `);
     }
   }
-  for (const side of SIDES) await addServerAddress('daolinet', side);
+  for (const side of SIDES) await addServerAddress(productOf(scene), side);
 }
 
 /** `remote` is the database of the host's Open vSwitch. */
-export async function makePeers(side: Side, remote: string): Promise<void> {
+export async function makePeers(scene: Scene, side: Side, remote: string): Promise<void> {
+  if (scene === 'sites') {
+    await wireguard(side);
+    await addContainer('esp', side);
+    await vxlan('esp', side);
+    await encrypt(side);
+    return;
+  }
   for (const path of ['normal', 'bridge', 'vxlan', 'routed'] as const) await addContainer(path, side);
   await normal(side, remote);
   await bridge(hostOf(side), 'bridge', wireOf('bridge'));
-  await vxlan(side);
+  await vxlan('vxlan', side);
   await routed(side);
   await macvlan(side);
+}
+
+/** What a container may send. */
+function mtuOf(path: Path): number {
+  if (path === 'vxlan') return MTU - VXLAN_OVERHEAD;
+  return path === 'esp' ? MTU - VXLAN_OVERHEAD - ESP_OVERHEAD : MTU;
 }
 
 /** The container's interface; the host's end of the pair is called as the path. */
 async function addContainer(path: Path, side: Side): Promise<void> {
   const container = endOf(path, side);
-  const mtu = path === 'vxlan' ? MTU - VXLAN_OVERHEAD : MTU;
+  const mtu = mtuOf(path);
   await ip(`
     link add ${path} mtu ${mtu} netns ${hostOf(side)} type veth peer name eth0 mtu ${mtu} netns ${container}
     -n ${hostOf(side)} link set ${path} up
@@ -78,15 +103,45 @@ async function bridge(host: string, container: string, uplink: string): Promise<
   `);
 }
 
-async function vxlan(side: Side): Promise<void> {
-  await addServerAddress('vxlan', side);
-  const [local, remote] = [serverAddress('vxlan', side), serverAddress('vxlan', other(side))];
-  const mtu = MTU - VXLAN_OVERHEAD;
+async function vxlan(path: Path, side: Side): Promise<void> {
+  await addServerAddress(path, side);
+  const [local, remote] = [serverAddress(path, side), serverAddress(path, other(side))];
+  const mtu = mtuOf(path);
   await ip(`
     -n ${hostOf(side)} link add tunnel mtu ${mtu} type vxlan id 42 local ${local} remote ${remote} dstport 4789
     -n ${hostOf(side)} link set tunnel up
   `);
-  await bridge(hostOf(side), 'vxlan', 'tunnel');
+  await bridge(hostOf(side), path, 'tunnel');
+}
+
+/** What goes to VXLAN's port goes in ESP, and nothing else comes in by it: transport mode, AES-GCM, as Docker's. */
+async function encrypt(side: Side): Promise<void> {
+  const [local, remote] = [serverAddress('esp', side), serverAddress('esp', other(side))];
+  const cipher = `mode transport aead rfc4106(gcm(aes)) ${ESP_KEY} 64 sel src`;
+  await ip(`
+    -n ${hostOf(side)} xfrm state add src ${local} dst ${remote} proto esp spi 1 reqid 1 ${cipher} ${local} dst ${remote}
+    -n ${hostOf(side)} xfrm state add src ${remote} dst ${local} proto esp spi 1 reqid 1 ${cipher} ${remote} dst ${local}
+    -n ${hostOf(side)} xfrm policy add src ${local} dst ${remote} proto udp dport 4789 dir out tmpl src ${local} dst ${remote} proto esp reqid 1 mode transport
+    -n ${hostOf(side)} xfrm policy add src ${remote} dst ${local} proto udp dport 4789 dir in tmpl src ${remote} dst ${local} proto esp reqid 1 mode transport
+  `);
+}
+
+/** The device's packets are the host's, and what is in them belongs to a namespace of its own, so that each is counted alone. */
+async function wireguard(side: Side): Promise<void> {
+  await addServerAddress('wireguard', side);
+  const [host, end] = [hostOf(side), endOf('wireguard', side)];
+  const file = `/tmp/${end}.key`;
+  writeFileSync(file, keyOf(side), { mode: 0o600 });
+  await ip(`-n ${host} link add bare mtu ${TUNNEL_MTU} type wireguard`);
+  const peer = ['peer', publicKeyOf(keyOf(other(side))), 'allowed-ips', `${addressOf('wireguard', other(side))}/32`];
+  const endpoint = `${serverAddress('wireguard', other(side))}:${TUNNEL_PORT + 1}`;
+  const own = ['listen-port', String(TUNNEL_PORT + 1), 'private-key', file];
+  await command(...inside(host), 'wg', 'set', 'bare', ...own, ...peer, 'endpoint', endpoint);
+  await ip(`
+    -n ${host} link set bare netns ${end}
+    -n ${end} address add ${addressOf('wireguard', side)}/24 dev bare
+    -n ${end} link set bare up
+  `);
 }
 
 async function routed(side: Side): Promise<void> {

@@ -143,7 +143,7 @@ async function startController(path: string, ports: number): Promise<Contestant>
   };
   return {
     async clearRoutes() {
-      await setPolicy({ allows: () => false });
+      await setPolicy({ ...sameNetworkPolicy, judge: () => 'deny' });
       while ((await controller.routes()).length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       await setPolicy(sameNetworkPolicy);
     },

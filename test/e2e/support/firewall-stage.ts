@@ -1,7 +1,8 @@
 // The stage for the packet filter: a host with its uplink, `daoli0` and Docker's FORWARD policy; two "containers" that are behind
-// daoli0 by their locators, where the datapath would be; a client outside; a container of a Docker bridge.
+// daoli0 by their locators, where the datapath would be, and one of another host; a client outside; a container of a Docker
+// bridge.
 //
-//   client 192.0.2.9 ── uplink 192.0.2.2 [host] 100.64.7.1 daoli0 ── wire ── a 100.64.7.2, b 100.64.7.3
+//   client 192.0.2.9 ── uplink 192.0.2.2 [host] 100.64.7.1 daoli0 ── wire ── a 100.64.7.2, b 100.64.7.3, far 100.64.8.2
 //                                        [host] 172.30.0.1 docker0 ── bridged 172.30.0.2
 
 import { parseCidr, parseIpv4 } from '../../../src/base/addresses';
@@ -48,6 +49,11 @@ export function probe(from: NetworkNamespace, protocol: 'tcp' | 'udp', host: str
   return from.runScript(CLIENT, protocol, host, String(port));
 }
 
+/** Answers on these ports, by TCP and UDP, with its name and whom it sees. */
+export async function serve(namespace: NetworkNamespace, name: string, ...ports: string[]): Promise<void> {
+  await namespace.startScript(SERVER, name, ...ports);
+}
+
 export type IptablesFlavour = 'iptables-nft' | 'iptables-legacy';
 
 export class FirewallStage {
@@ -55,22 +61,28 @@ export class FirewallStage {
   readonly client = new NetworkNamespace('client');
   readonly a = new NetworkNamespace('a');
   readonly b = new NetworkNamespace('b');
+  readonly far = new NetworkNamespace('far');
   readonly bridged = new NetworkNamespace('bridged');
   private readonly hub = new NetworkNamespace('hub');
   agent!: NamespacedHost;
 
   private get namespaces(): NetworkNamespace[] {
-    return [this.host, this.client, this.a, this.b, this.bridged, this.hub];
+    return [this.host, this.client, this.a, this.b, this.far, this.bridged, this.hub];
   }
 
   async start(): Promise<void> {
     for (const namespace of this.namespaces) namespace.create();
     this.connect();
-    for (const [name, namespace] of Object.entries({ a: this.a, b: this.b, bridged: this.bridged })) {
-      await namespace.startScript(SERVER, name, '80', '9000');
+    for (const [name, namespace] of Object.entries({
+      a: this.a,
+      b: this.b,
+      far: this.far,
+      bridged: this.bridged,
+    })) {
+      await serve(namespace, name, '80', '9000');
     }
-    await this.client.startScript(SERVER, 'client', '80', '9000');
-    await this.host.startScript(SERVER, 'host', '7000', '7654');
+    await serve(this.client, 'client', '80', '9000');
+    await serve(this.host, 'host', '7000', '7654');
     this.agent = await NamespacedHost.start(this.host);
     await this.agent.host.start();
     await this.agent.host.kernel.enableForwarding();
@@ -92,12 +104,16 @@ export class FirewallStage {
     wire(this.hub, 'port-h', this.host, 'daoli0');
     wire(this.hub, 'port-a', this.a, 'eth0');
     wire(this.hub, 'port-b', this.b, 'eth0');
-    this.hub.run('for end in port-h port-a port-b; do ip link set $end master wire; done');
+    wire(this.hub, 'port-f', this.far, 'eth0');
+    this.hub.run('for end in port-h port-a port-b port-f; do ip link set $end master wire; done');
     this.a.run(
       'ip addr add 100.64.7.2/32 dev eth0; ip route add 100.64.7.1 dev eth0; ip route add default via 100.64.7.1',
     );
     this.b.run(
       'ip addr add 100.64.7.3/32 dev eth0; ip route add 100.64.7.1 dev eth0; ip route add default via 100.64.7.1',
+    );
+    this.far.run(
+      'ip addr add 100.64.8.2/32 dev eth0; ip route add 100.64.7.1 dev eth0; ip route add default via 100.64.7.1',
     );
     wire(this.host, 'uplink', this.client, 'eth0');
     this.host.run('ip addr add 192.0.2.2/24 dev uplink; ip -6 addr add 2001:db8::2/64 dev uplink nodad');
@@ -125,15 +141,9 @@ export class FirewallStage {
   }
 }
 
+export const tenantPools = [parseCidr('10.1.0.0/16')];
+
 /** An endpoint behind locator 100.64.7.`last`, whose tenant has the pool 10.1.0.0/16. */
 export function published(endpointId: string, last: number, ...ports: PublishedPort[]): PublishedEndpoint {
-  return { ...publishedBeside(endpointId, last, ...ports), tenantPools: [parseCidr('10.1.0.0/16')] };
-}
-
-/**
- * A second endpoint behind a locator that another one has. It brings no pools: withdrawing it would take those of the first
- * away, and the repair of that would reset the counters that a test reads.
- */
-export function publishedBeside(endpointId: string, last: number, ...ports: PublishedPort[]): PublishedEndpoint {
-  return { endpointId, locator: parseIpv4(`100.64.7.${last}`), ports, tenantPools: [] };
+  return { endpointId, locator: parseIpv4(`100.64.7.${last}`), ports, tenantPools };
 }

@@ -49,6 +49,7 @@ export class NamespacedHost {
       kernel: part('kernel'),
       firewall: part('firewall'),
       ports: part('ports'),
+      tunnels: part('tunnels'),
       start: this.method('start'),
       stop: this.method('stop'),
     } as Host;
@@ -56,7 +57,7 @@ export class NamespacedHost {
 
   /** `wrap` stands before the program, as in ['unshare', '-m']. */
   static async start(namespace: NetworkNamespace, wrap: readonly string[] = []): Promise<NamespacedHost> {
-    const directory = mkdtempSync(join(tmpdir(), 'daolinet-host-'));
+    const directory = mkdtempSync(join(tmpdir(), `daolinet-host-${process.pid}-`));
     const bundle = join(directory, 'host-child.js');
     buildSync({
       entryPoints: [join(__dirname, 'host-child.ts')],

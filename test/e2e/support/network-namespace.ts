@@ -1,6 +1,7 @@
 // Network namespaces for tests: each has a name of its own, and goes with everything in it at the end.
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import type { Readable } from 'node:stream';
 
 let count = 0;
 
@@ -55,6 +56,21 @@ export class NetworkNamespace {
     let output = '';
     child.stdout.on('data', (text: Buffer) => (output += text.toString()));
     return new Promise((resolve) => child.once('close', () => resolve(output.trim())));
+  }
+
+  /** Starts a program inside, which ends with the namespace at the latest. */
+  spawn(...command: string[]): ChildProcess & { stdout: Readable; stderr: Readable } {
+    const child = spawn('nsenter', [...this.prefix.slice(1), ...command], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.children.add(child);
+    return child;
+  }
+
+  /** Sends so many echoes, 50 ms apart; resolves with ping's words. */
+  startPings(to: string, count: number): Promise<string> {
+    const child = this.spawn('ping', '-n', '-q', '-i', '0.05', '-W', '0.5', '-c', String(count), to);
+    let output = '';
+    child.stdout.on('data', (text: Buffer) => (output += text.toString()));
+    return new Promise((resolve) => child.once('close', () => resolve(output)));
   }
 
   /** Ends the scripts and removes the namespace, with its interfaces. Does nothing where it was not made. */

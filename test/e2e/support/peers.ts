@@ -16,7 +16,7 @@ export const OUTSIDE = '(outside)';
 const PROGRAMS = '/var/lib/peers';
 export const NODE = [`${PROGRAMS}/loader`, '--library-path', PROGRAMS, `${PROGRAMS}/node`];
 /** Lends them to a container. */
-const WITH_PROGRAMS = ['-v', `${PROGRAMS}:${PROGRAMS}:ro`];
+export const WITH_PROGRAMS = ['-v', `${PROGRAMS}:${PROGRAMS}:ro`];
 
 // usage: NAME PORT/PROTOCOL[/ADDRESS]... The answer to a datagram is as long as the datagram. A UDP server of several addresses is
 // bound to each, as it would answer from another one than it was asked at otherwise.

@@ -1,0 +1,185 @@
+// A host's agent goes away, in every way that it can: a host that stands by is master of its datapath soon, and serves it from the
+// same directory, until the agent is back. What talks already notices nothing of either.
+import { joinAll, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
+import { PLUGIN, waitFor, type Host } from '../../lab/host';
+import type { AgentStatus } from '../../src/api/operations/status';
+import type { ClusterStatus } from '../../src/cluster/cluster-status';
+
+jest.setTimeout(180_000);
+
+/** Two seconds are meant. */
+const TAKEN_OVER_WITHIN_MS = 6_000;
+const ADDRESS = { ann: '10.1.0.2', bob: '10.1.0.3', cat: '10.1.0.4', dan: '10.1.0.5', eve: '10.1.0.6' } as const;
+type Name = keyof typeof ADDRESS;
+
+let lab: LabCluster;
+/** Whose agent goes away: no leader of the directory's servers, whose election is another story. */
+let host: Host;
+let others: readonly Host[];
+
+beforeAll(async () => {
+  lab = await startHosts(3, { settings: { DAOLINET_IDLE_TIMEOUT: '3' } });
+  await joinAll(lab.hosts);
+  const [first] = lab.hosts as [Host];
+  const status = JSON.parse(await first.daolictl('--output', 'json', 'cluster', 'status')) as ClusterStatus;
+  const leader = status.hosts.find(({ member }) => member === 'leader')!.name;
+  host = lab.hosts.find(({ name }) => name !== leader)!;
+  others = lab.hosts.filter((each) => each !== host);
+  const ipam = ['--ipam-driver', 'daolinet', '--subnet', '10.1.0.0/24'];
+  await host.docker('network', 'create', '-d', 'daolinet', ...ipam, 'demo');
+  await waitFor('the network elsewhere', async () =>
+    (await others[0]!.docker('network', 'ls', '--format', '{{.Name}}')).includes('demo'),
+  );
+  for (const name of ['ann', 'bob', 'cat'] as const) await run(host, name);
+  await run(others[0]!, 'dan');
+}, 900_000);
+afterAll(() => lab && stopCluster(lab), 60_000);
+
+function run(where: Host, name: Name): Promise<string> {
+  const lasting = ['-d', '--init', '--name', name, '--network', 'demo', '--ip', ADDRESS[name]];
+  return where.docker('run', ...lasting, 'busybox', 'sleep', '100000');
+}
+
+const chargesOf = async (where: Host) =>
+  (JSON.parse(await where.daolictl('--output', 'json', 'status')) as AgentStatus).charges;
+/** Its own agent is master, and both others stand by. */
+const untilGuarded = () =>
+  waitFor(
+    `${host.name} to be guarded`,
+    async () => {
+      const { stdout, code } = await host.tryDaolictl('--output', 'json', 'status');
+      if (code !== 0) return false;
+      const { master, backups } = (JSON.parse(stdout) as AgentStatus).charges;
+      return master === host.name && backups.length === 2 && backups.every(({ isConnected }) => isConnected);
+    },
+    60_000,
+  );
+/** The host that serves the datapath in the other's place. */
+const untilTakenOver = () =>
+  waitFor('somebody in its place', async () => {
+    for (const each of others) {
+      const { standsBy } = await chargesOf(each);
+      if (standsBy.some(({ host: of, isMaster }) => of === host.name && isMaster)) return each;
+    }
+    return undefined;
+  });
+/** As Open vSwitch says itself, every five seconds: one master, at this address. */
+const untilRoleIs = (pattern: RegExp) =>
+  waitFor('Open vSwitch to say who is master', async () => {
+    const rows = await host.ovs(
+      'ovs-vsctl',
+      '--columns=target,role',
+      '--format=csv',
+      '--no-headings',
+      'list',
+      'controller',
+    );
+    const masters = rows.split('\n').filter((row) => row.endsWith(',master'));
+    return masters.length === 1 && pattern.test(masters[0]!);
+  });
+
+/** Milliseconds until the first answer, to pings five times a second. */
+async function untilAnswer(from: Name, to: Name, where = host): Promise<number> {
+  const startedAt = Date.now();
+  await waitFor(`an answer of ${to} to ${from}`, async () => {
+    const { code } = await where.tryDocker('exec', from, 'ping', '-c', '1', '-W', '1', ADDRESS[to]);
+    return code === 0;
+  });
+  return Date.now() - startedAt;
+}
+
+/** Fifty pings a second, whose losses are counted. */
+function steadyPing(from: Name, to: Name) {
+  const command = host.background(['docker', 'exec', from, 'ping', '-i', '0.02', ADDRESS[to]]);
+  const seen = () => [...command.text().matchAll(/ seq=(\d+) /g)].map(([, seq]) => Number(seq));
+  return {
+    started: () => waitFor('the first answers', () => seen().length > 10),
+    /** Ends it; how many did not come back, but for the last ones. */
+    lost: async () => {
+      const until = (seen().at(-1) ?? 0) + 50;
+      await waitFor('more answers', () => (seen().at(-1) ?? 0) > until);
+      const numbers = seen();
+      await command.stop();
+      return numbers.at(-1)! + 1 - numbers.length;
+    },
+  };
+}
+
+/** Those that the host's datapath has. Packets keep them. */
+async function routesTo(name: Name): Promise<number> {
+  const flows = await host.ovs('ovs-ofctl', '-O', 'OpenFlow14', 'dump-flows', 'br-int');
+  return flows
+    .split('\n')
+    .filter((flow) => flow.includes('idle_timeout=3,') && flow.includes(`nw_dst=${ADDRESS[name]}`)).length;
+}
+
+const agent = () => host.agentPid()!;
+const kill = (signal: string, pid: number) => host.exec('kill', [`-${signal}`, String(pid)]);
+const parentOf = async (pid: number) => Number((await host.exec('ps', ['-o', 'ppid=', '-p', String(pid)])).trim());
+
+interface Absence {
+  readonly leave: () => Promise<unknown>;
+  readonly comeBack: () => Promise<unknown>;
+}
+
+let supervisor = 0;
+const ABSENCES: Readonly<Record<string, Absence>> = {
+  'is killed, and stays away': {
+    leave: async () => {
+      const pid = agent();
+      supervisor = await parentOf(pid);
+      await kill('STOP', supervisor);
+      await kill('KILL', pid);
+    },
+    comeBack: () => kill('CONT', supervisor),
+  },
+  'hangs, and goes on': { leave: () => kill('STOP', agent()), comeBack: () => kill('CONT', agent()) },
+  'ends with the plugin, as in an upgrade': {
+    leave: () => host.docker('plugin', 'disable', '-f', PLUGIN),
+    comeBack: () => host.docker('plugin', 'enable', PLUGIN),
+  },
+};
+
+test.each(Object.keys(ABSENCES))('the agent %s: another host serves in its place, until it is back', async (what) => {
+  const { leave, comeBack } = ABSENCES[what]!;
+  const [elsewhere] = others as [Host];
+  await untilGuarded();
+  await untilRoleIs(/unix:/);
+  await run(elsewhere, 'eve');
+  const pings = [steadyPing('ann', 'bob'), steadyPing('ann', 'dan')];
+  for (const ping of pings) await ping.started();
+
+  await leave();
+  expect(await untilAnswer('bob', 'cat')).toBeLessThan(TAKEN_OVER_WITHIN_MS);
+  const deputy = await untilTakenOver();
+  await untilRoleIs(new RegExp(`ssl:${deputy.address}:`));
+
+  // What the policy says, and who is gone.
+  await deputy.daolictl('disconnect', 'bob:cat');
+  const isDenied = async () => {
+    const { code } = await host.tryDocker('exec', 'bob', 'ping', '-c', '1', '-W', '1', ADDRESS.cat);
+    return code !== 0;
+  };
+  await waitFor('the end of what is denied', isDenied);
+  await deputy.daolictl('connect', 'bob:cat');
+  await untilAnswer('bob', 'cat');
+  expect(await untilAnswer('cat', 'dan')).toBeLessThan(TAKEN_OVER_WITHIN_MS);
+  expect(await untilAnswer('dan', 'bob', elsewhere)).toBeLessThan(TAKEN_OVER_WITHIN_MS);
+
+  const toEve = steadyPing('cat', 'eve');
+  await toEve.started();
+  expect(await routesTo('eve')).toBeGreaterThan(0);
+  await elsewhere.docker('rm', '-f', 'eve');
+  await waitFor('the end of routes to who is gone', async () => (await routesTo('eve')) === 0);
+
+  await comeBack();
+  await untilGuarded();
+  await untilRoleIs(/unix:/);
+  for (const each of others) {
+    expect((await chargesOf(each)).standsBy).toContainEqual({ host: host.name, isConnected: true, isMaster: false });
+  }
+  expect(await untilAnswer('cat', 'ann')).toBeLessThan(TAKEN_OVER_WITHIN_MS);
+  expect(await Promise.all(pings.map((ping) => ping.lost()))).toEqual([0, 0]);
+  // Those that are left in the containers, with the terminal that they had.
+  for (const name of ['ann', 'cat']) await host.docker('exec', name, 'busybox', 'killall', 'ping');
+});

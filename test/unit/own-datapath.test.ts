@@ -1,0 +1,136 @@
+// What this host tells of its own datapath, and whom Open vSwitch is told to connect to.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import { silentLogger } from '../../src/base/logger';
+import { planSwitch } from '../../src/directory/switch-operations';
+import { formatProfile, parseProfile } from '../../src/flow-profile';
+import type { FlowHost } from '../../src/flowctl/model';
+import { OwnDatapath } from '../../src/own-datapath';
+import type { BackupController, BackupStatus } from '../../src/switch/backup-controllers';
+import { keyFilesIn, type SwitchKeys } from '../../src/switch/key-files';
+import { ManualClock } from '../fakes/manual-clock';
+import { change, createSmallCluster, type SmallCluster } from '../fakes/small-cluster';
+
+const host: FlowHost = {
+  routerMac: parseMac('02:da:00:00:00:fe'),
+  hostPort: { portNo: 10, mac: parseMac('02:da:00:00:00:10') },
+  hostAddress: parseIpv4('100.64.0.1'),
+  fabric: { portNo: 11, mtu: 1500, isNarrow: false },
+  hasTunnels: true,
+  locatorRange: parseCidr('100.64.0.0/10'),
+  kernelDatapath: false,
+};
+const settings = { idleTimeoutSeconds: 60, packetInRate: 1000, packetInBurst: 1000, maxRoutesPerEndpoint: 4096 };
+
+describe('a profile', () => {
+  test('is text that says the same again, of a few hundred characters', () => {
+    const text = formatProfile({ host, settings });
+    expect(parseProfile(text)).toEqual({ host, settings });
+    expect(text.length).toBeLessThan(1000);
+    const { hostPort: _, fabric: __, ...bare } = host;
+    expect(parseProfile(formatProfile({ host: bare, settings })).host).toEqual(bare);
+  });
+
+  test.each([
+    ['nothing', ''],
+    ['no profile', '{}'],
+    [
+      'a port that is none',
+      formatProfile({ host: { ...host, hostPort: { portNo: 0, mac: host.routerMac } }, settings }),
+    ],
+    ['no timeout', formatProfile({ host, settings: { ...settings, idleTimeoutSeconds: 0 } })],
+    ['more than there is', formatProfile({ host: { ...host, more: 1 } as FlowHost, settings })],
+  ])('%s is none', (_, text) => {
+    expect(() => parseProfile(text)).toThrow(expect.objectContaining({ code: 'invalid' }));
+  });
+});
+
+describe('who stands by', () => {
+  let cluster: SmallCluster;
+  let folder: string;
+  let keys: SwitchKeys | undefined;
+  let isForeign: boolean;
+  let told: (readonly BackupController[])[];
+  let tellChange: () => void;
+  let clock: ManualClock;
+  let own: OwnDatapath;
+
+  beforeEach(async () => {
+    cluster = await createSmallCluster();
+    folder = mkdtempSync(join(tmpdir(), 'own-'));
+    keys = { certificate: 'certificate', key: 'key', authority: 'authority' };
+    [isForeign, told, clock] = [false, [], new ManualClock()];
+    own = new OwnDatapath({
+      store: cluster.h1,
+      switch: {
+        setBackups: (backups) => (told.push(backups), Promise.resolve(!isForeign)),
+        backups: (): BackupStatus[] => [],
+        get hasForeignSsl() {
+          return isForeign;
+        },
+        onControllerChange: (listener) => ((tellChange = listener), () => undefined),
+      },
+      controller: { setHost: () => undefined, counters: () => ({ datapaths: 1 }) as never },
+      settings,
+      locatorRange: host.locatorRange,
+      keys: () => keys,
+      keyFolder: join(folder, 'keys'),
+      logger: silentLogger,
+      clock,
+      random: () => 0,
+    });
+    cluster.h1.onChange((changes) => own.follow(changes));
+    own.start();
+    await settled();
+  });
+  afterEach(() => {
+    own.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  const setBackups = async (...backups: string[]) => {
+    await change(cluster.h1, (context) => planSwitch(context, { generation: 1, backups, profile: '' }));
+    await settled();
+  };
+  const files = () => keyFilesIn(join(folder, 'keys'));
+
+  test('Open vSwitch follows the directory, with what it is to show beside it', async () => {
+    expect(told).toEqual([[]]);
+    await setBackups('h2');
+    expect(told.at(-1)).toEqual([{ host: 'h2', target: 'ssl:192.0.2.2:7470' }]);
+    const { certificate, privateKey, authority } = files();
+    const read = () => [certificate, privateKey, authority].map((path) => readFileSync(path, 'utf8'));
+    expect(read()).toEqual(['certificate', 'key', 'authority']);
+    keys = { certificate: 'next', key: 'next key', authority: 'authority' };
+    tellChange();
+    await settled();
+    expect(read()).toEqual(['next', 'next key', 'authority']);
+    await setBackups();
+    expect(told.at(-1)).toEqual([]);
+    expect(existsSync(privateKey)).toBe(false);
+  });
+
+  test('a host that has left its cluster has none', async () => {
+    keys = undefined;
+    await setBackups('h2');
+    expect(told.at(-1)).toEqual([]);
+  });
+
+  test('an SSL row of somebody else is told as what is in the way; so is a profile that changes', () => {
+    let changes = 0;
+    own.onChange(() => (changes += 1));
+    own.setHost(host);
+    own.setHost({ ...host });
+    expect(changes).toBe(1);
+    expect(parseProfile(own.profile())).toEqual({ host, settings });
+    expect(own.obstacle).toBeUndefined();
+    isForeign = true;
+    tellChange();
+    tellChange();
+    expect(changes).toBe(2);
+    expect(own.obstacle).toContain('not DaoliNet’s');
+  });
+});
