@@ -9,7 +9,16 @@ jest.setTimeout(180_000);
 
 /** Two seconds are meant. */
 const TAKEN_OVER_WITHIN_MS = 6_000;
-const ADDRESS = { ann: '10.1.0.2', bob: '10.1.0.3', cat: '10.1.0.4', dan: '10.1.0.5', eve: '10.1.0.6' } as const;
+/** Five seconds are meant: with another leader of the directory first, or another backup. */
+const TAKEN_OVER_LATE_WITHIN_MS = 15_000;
+const ADDRESS = {
+  ann: '10.1.0.2',
+  bob: '10.1.0.3',
+  cat: '10.1.0.4',
+  dan: '10.1.0.5',
+  eve: '10.1.0.6',
+  fay: '10.1.0.7',
+} as const;
 type Name = keyof typeof ADDRESS;
 
 let lab: LabCluster;
@@ -21,9 +30,8 @@ beforeAll(async () => {
   lab = await startHosts(3, { settings: { DAOLINET_IDLE_TIMEOUT: '3' } });
   await joinAll(lab.hosts);
   const [first] = lab.hosts as [Host];
-  const status = JSON.parse(await first.daolictl('--output', 'json', 'cluster', 'status')) as ClusterStatus;
-  const leader = status.hosts.find(({ member }) => member === 'leader')!.name;
-  host = lab.hosts.find(({ name }) => name !== leader)!;
+  const leader = await leaderSeenFrom(first);
+  host = lab.hosts.find((each) => each !== leader)!;
   others = lab.hosts.filter((each) => each !== host);
   const ipam = ['--ipam-driver', 'daolinet', '--subnet', '10.1.0.0/24'];
   await host.docker('network', 'create', '-d', 'daolinet', ...ipam, 'demo');
@@ -35,6 +43,13 @@ beforeAll(async () => {
 }, 900_000);
 afterAll(() => lab && stopCluster(lab), 60_000);
 
+/** Whose server of the directory leads. */
+async function leaderSeenFrom(seenFrom: Host): Promise<Host> {
+  const status = JSON.parse(await seenFrom.daolictl('--output', 'json', 'cluster', 'status')) as ClusterStatus;
+  const { name } = status.hosts.find(({ member }) => member === 'leader')!;
+  return lab.hosts.find((each) => each.name === name)!;
+}
+
 function run(where: Host, name: Name): Promise<string> {
   const lasting = ['-d', '--init', '--name', name, '--network', 'demo', '--ip', ADDRESS[name]];
   return where.docker('run', ...lasting, 'busybox', 'sleep', '100000');
@@ -43,14 +58,14 @@ function run(where: Host, name: Name): Promise<string> {
 const chargesOf = async (where: Host) =>
   (JSON.parse(await where.daolictl('--output', 'json', 'status')) as AgentStatus).charges;
 /** Its own agent is master, and both others stand by. */
-const untilGuarded = () =>
+const untilGuarded = (guarded = host) =>
   waitFor(
-    `${host.name} to be guarded`,
+    `${guarded.name} to be guarded`,
     async () => {
-      const { stdout, code } = await host.tryDaolictl('--output', 'json', 'status');
+      const { stdout, code } = await guarded.tryDaolictl('--output', 'json', 'status');
       if (code !== 0) return false;
       const { master, backups } = (JSON.parse(stdout) as AgentStatus).charges;
-      return master === host.name && backups.length === 2 && backups.every(({ isConnected }) => isConnected);
+      return master === guarded.name && backups.length === 2 && backups.every(({ isConnected }) => isConnected);
     },
     60_000,
   );
@@ -113,27 +128,32 @@ async function routesTo(name: Name): Promise<number> {
     .filter((flow) => flow.includes('idle_timeout=3,') && flow.includes(`nw_dst=${ADDRESS[name]}`)).length;
 }
 
-const agent = () => host.agentPid()!;
-const kill = (signal: string, pid: number) => host.exec('kill', [`-${signal}`, String(pid)]);
-const parentOf = async (pid: number) => Number((await host.exec('ps', ['-o', 'ppid=', '-p', String(pid)])).trim());
+const kill = (where: Host, signal: string, pid: number) => where.exec('kill', [`-${signal}`, String(pid)]);
 
 interface Absence {
   readonly leave: () => Promise<unknown>;
   readonly comeBack: () => Promise<unknown>;
 }
 
-let supervisor = 0;
+/** The agent is killed, and what would start it anew stands still: until what it answers is called. */
+async function killForLong(where: Host): Promise<() => Promise<unknown>> {
+  const pid = where.agentPid()!;
+  const supervisor = Number((await where.exec('ps', ['-o', 'ppid=', '-p', String(pid)])).trim());
+  await kill(where, 'STOP', supervisor);
+  await kill(where, 'KILL', pid);
+  return () => kill(where, 'CONT', supervisor);
+}
+
+let revive = (): Promise<unknown> => Promise.resolve();
 const ABSENCES: Readonly<Record<string, Absence>> = {
   'is killed, and stays away': {
-    leave: async () => {
-      const pid = agent();
-      supervisor = await parentOf(pid);
-      await kill('STOP', supervisor);
-      await kill('KILL', pid);
-    },
-    comeBack: () => kill('CONT', supervisor),
+    leave: async () => (revive = await killForLong(host)),
+    comeBack: () => revive(),
   },
-  'hangs, and goes on': { leave: () => kill('STOP', agent()), comeBack: () => kill('CONT', agent()) },
+  'hangs, and goes on': {
+    leave: () => kill(host, 'STOP', host.agentPid()!),
+    comeBack: () => kill(host, 'CONT', host.agentPid()!),
+  },
   'ends with the plugin, as in an upgrade': {
     leave: () => host.docker('plugin', 'disable', '-f', PLUGIN),
     comeBack: () => host.docker('plugin', 'enable', PLUGIN),
@@ -182,4 +202,35 @@ test.each(Object.keys(ABSENCES))('the agent %s: another host serves in its place
   expect(await Promise.all(pings.map((ping) => ping.lost()))).toEqual([0, 0]);
   // Those that are left in the containers, with the terminal that they had.
   for (const name of ['ann', 'cat']) await host.docker('exec', name, 'busybox', 'killall', 'ping');
+});
+
+test('where the agent that is gone is of the leader’s host, the directory has another leader first', async () => {
+  const leader = await leaderSeenFrom(host);
+  await run(leader, 'eve');
+  await run(leader, 'fay');
+  await untilGuarded(leader);
+  const reviveLeader = await killForLong(leader);
+  try {
+    expect(await untilAnswer('eve', 'fay', leader)).toBeLessThan(TAKEN_OVER_LATE_WITHIN_MS);
+  } finally {
+    await reviveLeader();
+  }
+  await untilGuarded(leader);
+  for (const name of ['eve', 'fay']) await leader.docker('rm', '-f', name);
+});
+
+test('where a backup cannot reach the host either, the other one serves, whichever of them it is', async () => {
+  for (const away of others) {
+    await untilGuarded();
+    await waitFor('the end of its routes', async () => (await routesTo('cat')) === 0);
+    await lab.site.cut(host.name, away.name);
+    const reviveIt = await killForLong(host);
+    try {
+      expect(await untilAnswer('bob', 'cat')).toBeLessThan(TAKEN_OVER_LATE_WITHIN_MS);
+    } finally {
+      await lab.site.heal();
+      await reviveIt();
+    }
+  }
+  await untilGuarded();
 });
