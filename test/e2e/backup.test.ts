@@ -2,8 +2,8 @@
 // same directory, until the agent is back. What talks already notices nothing of either.
 import { joinAll, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
 import { PLUGIN, waitFor, type Host } from '../../lab/host';
-import type { AgentStatus } from '../../src/api/operations/status';
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
+import { chargesOf, killForLong, untilGuarded } from './support/standby';
 
 jest.setTimeout(180_000);
 
@@ -55,20 +55,6 @@ function run(where: Host, name: Name): Promise<string> {
   return where.docker('run', ...lasting, 'busybox', 'sleep', '100000');
 }
 
-const chargesOf = async (where: Host) =>
-  (JSON.parse(await where.daolictl('--output', 'json', 'status')) as AgentStatus).charges;
-/** Its own agent is master, and both others stand by. */
-const untilGuarded = (guarded = host) =>
-  waitFor(
-    `${guarded.name} to be guarded`,
-    async () => {
-      const { stdout, code } = await guarded.tryDaolictl('--output', 'json', 'status');
-      if (code !== 0) return false;
-      const { master, backups } = (JSON.parse(stdout) as AgentStatus).charges;
-      return master === guarded.name && backups.length === 2 && backups.every(({ isConnected }) => isConnected);
-    },
-    60_000,
-  );
 /** The host that serves the datapath in the other's place. */
 const untilTakenOver = () =>
   waitFor('somebody in its place', async () => {
@@ -135,15 +121,6 @@ interface Absence {
   readonly comeBack: () => Promise<unknown>;
 }
 
-/** The agent is killed, and what would start it anew stands still: until what it answers is called. */
-async function killForLong(where: Host): Promise<() => Promise<unknown>> {
-  const pid = where.agentPid()!;
-  const supervisor = Number((await where.exec('ps', ['-o', 'ppid=', '-p', String(pid)])).trim());
-  await kill(where, 'STOP', supervisor);
-  await kill(where, 'KILL', pid);
-  return () => kill(where, 'CONT', supervisor);
-}
-
 let revive = (): Promise<unknown> => Promise.resolve();
 const ABSENCES: Readonly<Record<string, Absence>> = {
   'is killed, and stays away': {
@@ -163,7 +140,7 @@ const ABSENCES: Readonly<Record<string, Absence>> = {
 test.each(Object.keys(ABSENCES))('the agent %s: another host serves in its place, until it is back', async (what) => {
   const { leave, comeBack } = ABSENCES[what]!;
   const [elsewhere] = others as [Host];
-  await untilGuarded();
+  await untilGuarded(host);
   await untilRoleIs(/unix:/);
   await run(elsewhere, 'eve');
   const pings = [steadyPing('ann', 'bob'), steadyPing('ann', 'dan')];
@@ -193,7 +170,7 @@ test.each(Object.keys(ABSENCES))('the agent %s: another host serves in its place
   await waitFor('the end of routes to who is gone', async () => (await routesTo('eve')) === 0);
 
   await comeBack();
-  await untilGuarded();
+  await untilGuarded(host);
   await untilRoleIs(/unix:/);
   for (const each of others) {
     expect((await chargesOf(each)).standsBy).toContainEqual({ host: host.name, isConnected: true, isMaster: false });
@@ -221,7 +198,7 @@ test('where the agent that is gone is of the leader’s host, the directory has 
 
 test('where a backup cannot reach the host either, the other one serves, whichever of them it is', async () => {
   for (const away of others) {
-    await untilGuarded();
+    await untilGuarded(host);
     await waitFor('the end of its routes', async () => (await routesTo('cat')) === 0);
     await lab.site.cut(host.name, away.name);
     const reviveIt = await killForLong(host);
@@ -232,5 +209,5 @@ test('where a backup cannot reach the host either, the other one serves, whichev
       await reviveIt();
     }
   }
-  await untilGuarded();
+  await untilGuarded(host);
 });

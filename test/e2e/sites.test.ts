@@ -6,6 +6,7 @@ import { INTERNET_ADDRESS, PLUGIN, waitFor, type Host } from '../../lab/host';
 import { Capture } from './support/capture';
 import { askDirectory, identityOf } from './support/directory-door';
 import { lendPrograms } from './support/peers';
+import { killForLong, untilGuarded } from './support/standby';
 
 jest.setTimeout(120_000);
 
@@ -262,6 +263,27 @@ describe('a host that gets another address', () => {
     expect(await isReady(cloud)).toBe(true);
     await waitFor('the way through it', async () => (await hops(home, office)).includes(address));
   });
+});
+
+test('a host behind NAT whose agent is gone is served by one of another site, and others’ packets come to it', async () => {
+  expect(await untilGuarded(home)).toEqual(['cloud1', 'dc1']);
+  const new2 = ['--name', 'new2', '--network', 'demo', '--stop-timeout', '0', '--ip', '10.9.0.20'];
+  await home.docker('run', '-d', ...new2, IMAGE, 'sleep', '3600');
+  const revive = await killForLong(home);
+  const start = Date.now();
+  const reaches = (host: Host, container: string, address: string) => async () =>
+    (await host.tryDocker('exec', container, 'ping', '-c', '1', '-W', '1', address)).code === 0;
+  try {
+    await waitFor('an answer on the same host', reaches(home, 'box', '10.9.0.20'));
+    expect(Date.now() - start).toBeLessThan(6_000); // 2 s are meant
+    await waitFor('an answer of another site', reaches(home, 'new2', addressOf(dc)));
+    await waitFor('an answer to a hub', reaches(cloud, 'box', '10.9.0.20'));
+    await waitFor('an answer to who is behind NAT, too', reaches(office, 'box', '10.9.0.20'));
+  } finally {
+    await revive();
+  }
+  await untilGuarded(home);
+  await home.docker('rm', '-f', 'new2');
 });
 
 describe('whoever is between sites', () => {
