@@ -14,6 +14,8 @@ const ASK_MS = 10_000;
 const FORMAT = `{{.Name}}{{range $network, $end := .NetworkSettings.Networks}} {{$network}} {{$end.IPAddress}}{{end}}`;
 /** What the bridge has beside containers. */
 const OWN_PORTS = ['daoli0', 'daoli-fab'];
+/** Between two addresses, as long as they talk. */
+const ROUTE = /idle_timeout=\d+.*nw_src=.*nw_dst=/;
 
 /** Whether a host's agent works, with its directory. */
 export async function isReady(stage: Stage, host: Host): Promise<string | undefined> {
@@ -42,26 +44,47 @@ interface Found {
   /** "NAME NETWORK ADDRESS" of each container, as Docker has it, and as the directory has it. */
   readonly containers: readonly string[];
   readonly endpoints: readonly ShownEndpoint[];
+  /** Of all hosts, as this one knows them. */
+  readonly known: readonly ShownEndpoint[];
   readonly links: readonly string[];
   readonly ports: readonly string[];
+  /** Of routes, in the text of ovs-ofctl. */
+  readonly routes: readonly string[];
 }
 
 async function find(stage: Stage, host: Host): Promise<Found> {
   const lines = async (script: string) => (await host.exec('sh', ['-c', script])).split('\n').filter(Boolean).sort();
   const running = await lines(`docker ps -q | xargs -r docker inspect --format '${FORMAT}'`);
-  const endpoints = await stage.api(host).get<ShownEndpoint[]>('/v1/endpoints');
+  const known = await stage.api(host).get<ShownEndpoint[]>('/v1/endpoints');
   return {
     containers: running.map((line) => line.replace(/^\//, '')),
-    endpoints: endpoints.filter((each) => each.host === host.name),
+    endpoints: known.filter((each) => each.host === host.name),
+    known,
     links: await lines("ls /sys/class/net | grep '^dl' || true"),
     ports: (await lines('ovs-vsctl list-ports br-int')).filter((name) => !OWN_PORTS.includes(name)),
+    routes: (await lines('ovs-ofctl -O OpenFlow14 --names dump-flows br-int')).filter((flow) => ROUTE.test(flow)),
   };
+}
+
+/** Routes from a port that no container has, or to an address that nobody has there. */
+function staleRoutes(host: string, { routes, endpoints }: Found, everywhere: readonly ShownEndpoint[]): string[] {
+  const tenants = new Map(endpoints.map((endpoint) => [endpoint.interface, endpoint.tenant]));
+  const locators = new Set(endpoints.map(({ locator }) => locator));
+  const isStale = (flow: string): boolean => {
+    const [inPort = '', to] = [/in_port="?([\w-]+)/, /nw_dst=([\d.]+)/].map((pattern) => pattern.exec(flow)?.[1]);
+    if (OWN_PORTS.includes(inPort)) return to === undefined || !locators.has(to);
+    const tenant = tenants.get(inPort);
+    return tenant === undefined || !everywhere.some((each) => each.tenant === tenant && each.address === to);
+  };
+  return routes.filter(isStale).map((flow) => `${host}: a route of nobody, ${flow.trim()}`);
 }
 
 /** What is left over, or missing, on any host. */
 export async function differences(stage: Stage): Promise<string[]> {
   const all = await Promise.all(stage.hosts.map(async (host) => [host.name, await find(stage, host)] as const));
-  const problems = all.flatMap(([name, { containers, endpoints, links, ports }]) => {
+  const everywhere = all.flatMap(([, { known }]) => known);
+  const problems = all.flatMap(([name, found]) => {
+    const { containers, endpoints, links, ports } = found;
     const rows = endpoints
       .map(({ container, tenant, address }) => `${container} ${networkOf(tenant)} ${address}`)
       .sort();
@@ -70,6 +93,7 @@ export async function differences(stage: Stage): Promise<string[]> {
       ...difference(`${name}: containers`, containers, 'rows of the directory', rows),
       ...difference(`${name}: ports of the bridge`, ports, 'interfaces of rows', interfaces),
       ...difference(`${name}: links`, links, 'interfaces of rows', interfaces),
+      ...staleRoutes(name, found, everywhere),
     ];
   });
   return [...problems, ...shared(all.flatMap(([, { containers }]) => containers))];
