@@ -113,6 +113,12 @@ export async function untilServers(seenFrom: Host, names: readonly string[]): Pr
   });
 }
 
+/** Waits until Docker of each of these hosts has a network. */
+export async function untilNetwork(name: string, hosts: readonly Host[]): Promise<void> {
+  const hasIt = async (host: Host) => (await host.networks()).includes(name);
+  await Promise.all(hosts.map((host) => waitFor(`the network ${name} on ${host.name}`, () => hasIt(host), 60_000)));
+}
+
 /** The token in what `cluster init` and `cluster token` print. */
 export function tokenIn(text: string): string {
   const token = /daolinet-[\w-]+/.exec(text)?.[0];

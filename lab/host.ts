@@ -300,6 +300,11 @@ export class Host {
     return this.namespace.path(inside);
   }
 
+  /** The names of Docker's networks. */
+  async networks(): Promise<string[]> {
+    return (await this.docker('network', 'ls', '--format', '{{.Name}}')).split('\n');
+  }
+
   /** Process id of the agent, as the host numbers it; undefined while it does not run. */
   agentPid(): number | undefined {
     return this.namespace.processes('daolinetd')[0];

@@ -1,6 +1,14 @@
 // Several servers serve one directory: three of four hosts, whichever of them is away; and who becomes one, or is one no more.
 import { readFileSync } from 'node:fs';
-import { joinAll, startHosts, stopCluster, tokenIn, untilServers, type LabCluster } from '../../lab/cluster';
+import {
+  joinAll,
+  startHosts,
+  stopCluster,
+  tokenIn,
+  untilNetwork,
+  untilServers,
+  type LabCluster,
+} from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { ask, getApi, lendPrograms, remove, startServer } from './support/peers';
@@ -52,9 +60,7 @@ test('of four hosts three are servers; each says so', async () => {
     const { hosts, cluster } = await statusOn(host);
     expect(hosts.filter(({ isServer }) => isServer).map(({ name }) => name)).toEqual(['h1', 'h2', 'h3']);
     expect(cluster?.servers).toHaveLength(3);
-    await waitFor(`the network on ${host.name}`, async () =>
-      (await host.docker('network', 'ls', '--format', '{{.Name}}')).includes('demo'),
-    );
+    await untilNetwork('demo', [host]);
     await runOn(host);
   }
   expect(await h2.daolictl('cluster', 'status')).toContain('servers: h1, h2, h3 (1 can be lost)');
@@ -154,6 +160,6 @@ test('a server that is gone for good is removed; it cannot come back with what i
   await waitFor('no network of its own', async () => (await getApi<unknown[]>(gone, '/v1/networks')).length === 0);
   await gone.daolictl('cluster', 'join', tokenIn(await doer.daolictl('cluster', 'token')));
   await untilConnected(gone);
-  await waitFor('the network', async () => (await gone.docker('network', 'ls')).includes('demo'));
+  await untilNetwork('demo', [gone]);
   await runOn(gone);
 });

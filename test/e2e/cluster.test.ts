@@ -37,10 +37,9 @@ afterAll(() => lab && stopCluster(lab), 60_000);
 const flowsOf = (host: Host) => host.ovs('ovs-ofctl', '-O', 'OpenFlow14', 'dump-flows', 'br-int');
 const routesOn = async (host: Host) =>
   (await flowsOf(host)).split('\n').filter((line) => line.includes('idle_timeout'));
-const networksOn = async (host: Host) => (await host.docker('network', 'ls', '--format', '{{.Name}}')).split('\n');
 
 function onEvery(name: string, isThere = true): Promise<unknown> {
-  const check = async (host: Host) => (await networksOn(host)).includes(name) === isThere;
+  const check = async (host: Host) => (await host.networks()).includes(name) === isThere;
   return Promise.all(
     lab.hosts.map((host) =>
       waitFor(`network ${name} ${isThere ? 'on' : 'gone from'} ${host.name}`, () => check(host), 20_000),
@@ -67,7 +66,7 @@ describe('joining', () => {
     expect(await h1.daolictl('host', 'ls')).toMatch(
       /h1 \(this\)\s+192\.0\.2\.1\s+default\s+server \(leader\)\s+-\s+100\.64\.0\.0\/24\s+0/,
     );
-    expect(await networksOn(h1)).toContain('before');
+    expect(await h1.networks()).toContain('before');
     expect(await refused(h1, 'cluster', 'init')).toContain('in a cluster already');
   });
 
@@ -137,8 +136,8 @@ describe('networks', () => {
     await onEvery('used');
     await startClient(h2, 'user', ['--network', 'used']);
     await h1.docker('network', 'rm', 'used');
-    await waitFor('its end on h3', async () => !(await networksOn(h3)).includes('used'));
-    expect(await networksOn(h2)).toContain('used');
+    await waitFor('its end on h3', async () => !(await h3.networks()).includes('used'));
+    expect(await h2.networks()).toContain('used');
     await remove(h2, ['user'], []);
     await onEvery('used', false);
   });
@@ -147,7 +146,7 @@ describe('networks', () => {
     await h3.docker('network', 'create', 'taken');
     const before = await h3.docker('network', 'inspect', '--format', '{{.Id}}', 'taken');
     await h1.docker('network', 'create', '-d', 'daolinet', '--subnet', '10.44.0.0/24', 'taken');
-    await waitFor('the network on h2', async () => (await networksOn(h2)).includes('taken'));
+    await waitFor('the network on h2', async () => (await h2.networks()).includes('taken'));
     expect(await h3.docker('network', 'inspect', '--format', '{{.Id}} {{.Driver}}', 'taken')).toBe(`${before} bridge`);
     await waitFor('a word about it', () => h3.log().includes('this host has another network taken'));
     const said = await refusal(h3, 'network', 'create', '-d', 'daolinet', '--subnet', '10.44.0.0/25', 'mine');

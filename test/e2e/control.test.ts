@@ -1,6 +1,6 @@
 // Who may talk to whom, as people say it: the walk of the first DaoliNet's user guide (groups, pairs) on three servers, then
 // policies with ports; each change holds for conversations that run already, on every host, and leaves others alone.
-import { joinAll, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
+import { joinAll, startHosts, stopCluster, untilNetwork, type LabCluster } from '../../lab/cluster';
 import { IMAGE, waitFor, type Host } from '../../lab/host';
 import { addressOf, ask, lendPrograms, ping, remove, startClient, startServer } from './support/peers';
 
@@ -47,10 +47,7 @@ afterAll(async () => {
 }, 120_000);
 
 function waitForNetworks(host: Host): Promise<unknown> {
-  return waitFor(`networks on ${host.name}`, async () => {
-    const names = (await host.docker('network', 'ls', '--format', '{{.Name}}')).split('\n');
-    return NETWORKS.every((name) => names.includes(name));
-  });
+  return Promise.all(NETWORKS.map((name) => untilNetwork(name, [host])));
 }
 
 const reaches = async (host: Host, from: string, to: string) => (await ping(host, from, at[to]!, '-W', '1')) === 1;

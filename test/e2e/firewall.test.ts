@@ -1,6 +1,6 @@
 // Ports of chosen hosts that lead to containers wherever these run, by daolictl on three emulated hosts: who is seen by whom, who
 // may come, what follows a container, what is refused, and that nothing stays behind.
-import { joinAll, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
+import { joinAll, startHosts, stopCluster, untilNetwork, type LabCluster } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
 import { answers, ask, lendPrograms, NODE, ON_HOST, refusal, remove, startServer } from './support/peers';
 
@@ -34,10 +34,7 @@ beforeAll(async () => {
     'demo',
   ];
   await h1.docker(...network);
-  for (const host of [h2, h3]) {
-    const has = async () => (await host.docker('network', 'ls', '--format', '{{.Name}}')).split('\n').includes('demo');
-    await waitFor(`the network on ${host.name}`, has);
-  }
+  await untilNetwork('demo', lab.hosts);
   await startServer(h1, 'web', PORTS, NET);
 }, 900_000);
 afterAll(() => lab && stopCluster(lab), 60_000);

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { joinAll, startHosts, stopCluster, tokenIn, type LabCluster } from '../../lab/cluster';
+import { joinAll, startHosts, stopCluster, tokenIn, untilNetwork, type LabCluster } from '../../lab/cluster';
 import { PLUGIN, waitFor, type Host } from '../../lab/host';
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { addressOf, ask, getApi, lendPrograms, startServer } from './support/peers';
@@ -28,7 +28,7 @@ beforeAll(async () => {
   await joinAll(lab.hosts);
   const own = ['--ipam-driver', 'daolinet', '--subnet', '10.9.0.0/24'];
   await h4.docker('network', 'create', '-d', 'daolinet', ...own, 'demo');
-  await waitFor('the network on h1', async () => (await h1.docker('network', 'ls')).includes('demo'));
+  await untilNetwork('demo', [h1]);
   await startServer(h1, 'one', ['80/tcp'], ['--network', 'demo', '--ip', '10.9.0.11']);
   await startServer(h4, 'web', ['80/tcp'], ['--network', 'demo', '--ip', '10.9.0.80']);
 }, 900_000);

@@ -5,7 +5,7 @@ import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
-import { joinAll, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
+import { joinAll, startHosts, stopCluster, untilNetwork, type LabCluster } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
 import type { ShownDiagnosis } from '../../src/api/operations/doctor';
 import type { ShownDrops } from '../../src/api/operations/drops';
@@ -38,7 +38,7 @@ beforeAll(async () => {
   await containerOn(h1, 'ann', 'demo');
   await containerOn(h1, 'bob', 'demo');
   await containerOn(h1, 'eve', 'other');
-  await waitFor('the network on h2', async () => (await h2.docker('network', 'ls')).includes('demo'));
+  await untilNetwork('demo', [h2]);
   await containerOn(h2, 'dan', 'demo');
   await waitFor('all names', async () => {
     const { code } = await h1.tryDaolictl('trace', 'ann', 'dan');

@@ -1,7 +1,7 @@
 // Hosts that share no L2 with their site, and hosts that encrypt inside of it: both go through tunnels there. And who comes into
 // the cluster at all: with a yes, and not with a token that was used.
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
-import { joinSites, startSites, stopCluster, tokenIn, type LabSites } from '../../lab/cluster';
+import { joinSites, startSites, stopCluster, tokenIn, untilNetwork, type LabSites } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
 
 jest.setTimeout(120_000);
@@ -37,8 +37,7 @@ beforeAll(async () => {
     'demo',
   );
   for (const host of [dc1, dc2, cloud1, cloud2]) {
-    const has = async () => (await host.docker('network', 'ls', '--format', '{{.Name}}')).split('\n').includes('demo');
-    await waitFor(`the network on ${host.name}`, has);
+    await untilNetwork('demo', [host]);
     const words = ['-d', '--name', 'box', '--network', 'demo', '--ip', addressOf(host), '--stop-timeout', '0'];
     await host.docker('run', ...words, IMAGE, 'sleep', '3600');
   }

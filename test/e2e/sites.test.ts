@@ -1,7 +1,7 @@
 // Four hosts at four sites, two of them behind NAT, with two hubs: everybody reaches everybody, nothing of a container is to be
 // read between sites whatever happens, and hubs, keys, addresses and agents may go.
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
-import { joinSites, startSites, stopCluster, type LabSites } from '../../lab/cluster';
+import { joinSites, startSites, stopCluster, untilNetwork, type LabSites } from '../../lab/cluster';
 import { INTERNET_ADDRESS, PLUGIN, waitFor, type Host } from '../../lab/host';
 import { Capture } from './support/capture';
 import { askDirectory, identityOf } from './support/directory-door';
@@ -40,8 +40,7 @@ beforeAll(async () => {
   );
   all = [dc, cloud, home, office].map((host, index) => [host, `10.9.0.${index + 2}`] as const);
   for (const [host, address] of all) {
-    const has = async () => (await host.docker('network', 'ls', '--format', '{{.Name}}')).split('\n').includes('demo');
-    await waitFor(`the network on ${host.name}`, has);
+    await untilNetwork('demo', [host]);
     const words = ['-d', '--name', 'box', '--network', 'demo', '--ip', address, '--stop-timeout', '0'];
     await host.docker('run', ...words, IMAGE, 'sleep', '3600');
   }

@@ -41,7 +41,6 @@ beforeAll(async () => {
 }, 900_000);
 afterAll(() => lab && stopCluster(lab), 60_000);
 
-const networksOn = async (host: Host) => (await host.docker('network', 'ls', '--format', '{{.Name}}')).split('\n');
 const inspect = (host: Host, network: string, format: string) =>
   host.docker('network', 'inspect', '--format', format, network);
 
@@ -110,7 +109,7 @@ async function nothingLeft(kept: Readonly<Record<string, string>> = {}): Promise
   await waitFor('an empty directory', isEmpty, 30_000);
   const dockers = ['bridge', 'docker_gwbridge', 'host', 'ingress', 'none'];
   for (const host of lab.hosts) {
-    const names = (await networksOn(host)).filter((name) => !dockers.includes(name) && name !== kept[host.name]);
+    const names = (await host.networks()).filter((name) => !dockers.includes(name) && name !== kept[host.name]);
     expect([host.name, names]).toEqual([host.name, []]);
     expect(await host.ovs('ovs-vsctl', 'list-ports', 'br-int')).not.toMatch(/^dl/m);
   }
@@ -150,7 +149,7 @@ describe('one command', () => {
       expect(await inspect(host, configuration, format)).toBe('true daolinet/daolinet:latest 10.9.0.0/24 10.9.0.1');
     }
     // A network of a swarm is no network to be made on other hosts.
-    expect(await networksOn(h2)).not.toContain('shop');
+    expect(await h2.networks()).not.toContain('shop');
     expect(await takenAddresses()).toEqual([]);
     expect(await refused(h1, 'swarm', 'network', 'create', 'shop')).toContain('network shop is there already');
   });
@@ -209,7 +208,7 @@ describe('a service with tasks on both nodes', () => {
     await h1.docker('node', 'promote', 'h2');
     const create = ['swarm', 'network', 'create', '--subnet', '10.10.0.0/24', '--internal', 'other'];
     await waitFor('its management', async () => (await h2.tryDaolictl(...create)).code === 0, 30_000);
-    expect((await networksOn(h1)).filter((name) => name.startsWith('other'))).toHaveLength(2);
+    expect((await h1.networks()).filter((name) => name.startsWith('other'))).toHaveLength(2);
     await startClient(h1, 'eve', ['--network', 'other']);
     expect(await ping(h1, 'eve', tasks[0]!.address, '-W', '1')).toBe(0);
     expect(await resolve(h1, 'eve', 'web')).toEqual([]);
@@ -244,8 +243,8 @@ describe('addresses', () => {
     await none();
     expect(await takenAddresses()).toEqual(['10.9.0.1']);
     // On a worker the network has gone with its last task; what it is made from stays.
-    await waitFor('its end on h2', async () => !(await networksOn(h2)).includes('shop'));
-    expect(await networksOn(h2)).toContain(configuration);
+    await waitFor('its end on h2', async () => !(await h2.networks()).includes('shop'));
+    expect(await h2.networks()).toContain(configuration);
     await h1.docker('service', 'scale', '--detach', 'web=4');
     await settled('web', 4);
     await none();
@@ -277,7 +276,7 @@ describe('a node that comes later', () => {
     const said = await refused(h1, 'swarm', 'network', 'create', 'later');
     expect(said).toContain('swarm node h3 (192.0.2.3) is no host of this DaoliNet cluster');
     await h3.daolictl('cluster', 'join', tokenIn(await h1.daolictl('cluster', 'token')));
-    await waitFor('its configuration on h3', async () => (await networksOn(h3)).includes(configuration), 20_000);
+    await waitFor('its configuration on h3', async () => (await h3.networks()).includes(configuration), 20_000);
     const published = ['--publish', 'mode=host,target=80,published=8088'];
     await createService('third', 1, '--network', 'shop', '--constraint', 'node.hostname==h3', ...published);
     const [task = ''] = await tasksOn(h3, 'third');

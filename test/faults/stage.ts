@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
-import { joinAll, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
+import { joinAll, startHosts, stopCluster, untilNetwork, type LabCluster } from '../../lab/cluster';
 import { IMAGE, waitFor, type Host } from '../../lab/host';
 import { Site } from '../../lab/site';
 import { ApiClient } from '../../src/cli/api-client';
@@ -114,8 +114,7 @@ export class Stage {
 
   private async startMembers(host: Host, members: readonly Member[]): Promise<void> {
     for (const network of Object.keys(NETWORKS)) {
-      const names = () => host.docker('network', 'ls', '--format', '{{.Name}}');
-      await waitFor(`${network} on ${host.name}`, async () => (await names()).split('\n').includes(network), 60_000);
+      await untilNetwork(network, [host]);
     }
     for (const member of members.filter((each) => each.host === host)) {
       const task = this.taskOf(member, members);
