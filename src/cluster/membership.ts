@@ -84,6 +84,15 @@ export function checkNewcomer({ view, nowMs }: PlanContext, newcomer: Newcomer):
     const remedy = `remove it with \`daolictl host rm ${name}\`, or give this host another name`;
     throw new DaoliError('conflict', `a host ${name} is in the cluster already: ${remedy}`, name);
   }
+  // A client has no part in the database: what a server comes back without may be the only one that there is.
+  if (known?.isServer === true) {
+    const remedy = `demote it first with \`daolictl cluster demote ${name}\`, on another server`;
+    throw new DaoliError(
+      'conflict',
+      `host ${name} serves the directory, and would come back as a client: ${remedy}`,
+      name,
+    );
+  }
   checkAddress(view, newcomer);
   checkHub(name, newcomer.isHub, newcomer.endpoint);
   return token;
@@ -96,7 +105,7 @@ export function planJoin(context: PlanContext, newcomer: Newcomer, fingerprint: 
   const known = view.host(newcomer.name);
   if (known !== undefined) {
     const { address } = newcomer;
-    const row = { certificates: [fingerprint], is_server: false, address: formatIpv4(address) };
+    const row = { certificates: [fingerprint], address: formatIpv4(address) };
     return [...useToken(context, token, newcomer), update('Host', isRow(known.uuid), row)];
   }
   const block = nextLocatorBlock(view, locatorRange);

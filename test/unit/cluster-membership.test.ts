@@ -118,6 +118,15 @@ describe('joining', () => {
     expect([...server.view.joinTokens()]).toEqual([]);
   });
 
+  test('a server does not come again before it was made a client: it has the directory', async () => {
+    const own = server.view.host('h1')!;
+    const { routerMac, datapathId } = own;
+    const again = newcomer({ name: 'h1', isProven: true, routerMac, datapathId });
+    await expect(letIn(again)).rejects.toThrow('demote it first with `daolictl cluster demote h1`');
+    expect(server.view.host('h1')).toEqual(own);
+    expect([...server.view.joinTokens()]).toHaveLength(1);
+  });
+
   test('a token is good for a day, and until the next one is made', async () => {
     now += TOKEN_LIFE_MS;
     await expect(letIn(newcomer())).rejects.toThrow('the token expired');
