@@ -38,7 +38,7 @@ export function toldTunnel(facts: ClusterFacts): TunnelFacts {
 /**
  * The address that is to take the place of a host's own; undefined where it stays as it is, or there is none yet. First those of
  * the network that it came with, then others on the interface that it had then. Where that was the one with the default route,
- * whatever has it now is followed, too, once it `isSettled`.
+ * whatever has it now is followed, too, once it `isSettled`. Where it is not known in which network it was, nothing is followed.
  */
 export function nextAddress(
   { address, place }: Standing,
@@ -47,13 +47,13 @@ export function nextAddress(
 ): Ipv4 | undefined {
   const isThere = there.some((each) => each.address === address);
   if (isThere && !isElsewhere({ address, place })) return undefined;
-  const follows = ({ device, isUplink }: HostAddress) =>
-    place === undefined || device === place.device || (place.isUplink && isUplink);
-  const followed = there.filter(follows);
-  const ofNetwork = followed.find((each) => place !== undefined && cidrHolds(place.network, each.address));
+  // Nobody could tell whether another one is elsewhere, and the fabric would be there on a foreign L2.
+  if (place === undefined) return undefined;
+  const followed = there.filter(({ device, isUplink }) => device === place.device || (place.isUplink && isUplink));
+  const ofNetwork = followed.find((each) => cidrHolds(place.network, each.address));
   if (ofNetwork !== undefined) return ofNetwork.address;
   if (isThere) return undefined;
-  const sameDevice = followed.find(({ device }) => device === place?.device);
+  const sameDevice = followed.find(({ device }) => device === place.device);
   return (sameDevice ?? (isSettled ? followed.find(({ isUplink }) => isUplink) : undefined))?.address;
 }
 
@@ -116,7 +116,9 @@ export class AddressFollower {
     if (next === undefined) {
       if (place !== undefined) return;
       const text = formatIpv4(address);
-      throw new DaoliError('not-found', `its address ${text} is on no interface, and no other has come yet`, text);
+      const remedy = 'in which network it was is not known: give it that address back, or let it leave and join anew';
+      const why = facts.place === undefined ? remedy : 'no other has come yet';
+      throw new DaoliError('not-found', `its address ${text} is on no interface, and ${why}`, text);
     }
     checkAddress(store.view, { name: store.host, site, address: next });
     this.goneSince = undefined;

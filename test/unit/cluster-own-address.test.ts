@@ -48,8 +48,12 @@ test.each<[string, Place | undefined, readonly string[], string | undefined]>([
 test('after a while the default route is followed to another interface, where the address had gone with that', () => {
   const wifi = ['eth1 10.9.9.9/24', 'wlan0 10.0.0.9/24 default'];
   expect(next(UPLINK, wifi, true)).toBe(parseIpv4('10.0.0.9'));
-  expect(next(undefined, wifi, true)).toBe(parseIpv4('10.0.0.9'));
   expect(next(STORAGE, wifi, true)).toBeUndefined();
+});
+
+test('where it is not known in which network it was, no other is taken: it might be on a foreign L2', () => {
+  expect(next(undefined, ['eth0 10.0.0.9/24 default'], true)).toBeUndefined();
+  expect(next(undefined, ['eth0 192.0.2.7/24 default'], true)).toBeUndefined();
 });
 
 test('a host that was elsewhere goes back to its network', () => {
@@ -119,6 +123,15 @@ describe('the follower', () => {
       'this host has another address:',
       'it is outside of the network o',
     ]);
+  });
+
+  test('stays where it was never seen, and says what to do', async () => {
+    has = there('wlan0 10.0.0.9/24 default');
+    await follower.look();
+    clock.advance(SETTLE_MS);
+    await follower.look();
+    expect([facts!.address, noted]).toEqual([OLD, []]);
+    expect(follower.problem).toContain('give it that address back, or let it leave and join anew');
   });
 
   test('does not take the address of another host', async () => {
