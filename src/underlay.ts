@@ -45,11 +45,11 @@ export function chooseDatapath(setting: Settings['datapath']): Exclude<DatapathT
 }
 
 export interface UnderlayParts {
-  readonly settings: Settings;
+  readonly settings: Pick<Settings, 'mtu' | 'locatorRange'>;
   readonly datapath: DatapathType;
   readonly host: Host;
   readonly store: DirectoryStore;
-  readonly switch: Switch;
+  readonly switch: Pick<Switch, 'ensureBridge' | 'ensureInternalPort' | 'port' | 'addPort' | 'removePort'>;
   readonly controller: { setHost(host: FlowHost): void };
   readonly logger: Logger;
   readonly clock: Clock;
@@ -265,7 +265,15 @@ export class Underlay {
   /** Others may have addresses of our range, too: another VPN, or a provider that hides its customers. */
   private async lookForForeign(): Promise<void> {
     const { host, settings, logger } = this.parts;
-    const found = (await host.links.hostAddresses()).filter(({ address }) => cidrHolds(settings.locatorRange, address));
+    let there: readonly HostAddress[];
+    try {
+      there = await host.links.hostAddresses();
+    } catch (error) {
+      // The packet filter has to stand all the same: with what was found last.
+      logger.warn('it is not known who else has addresses of the range of locators', { error: messageOf(error) });
+      return;
+    }
+    const found = there.filter(({ address }) => cidrHolds(settings.locatorRange, address));
     const isNew = ({ device, address }: HostAddress) =>
       !this.foreign.some((known) => known.device === device && known.address === address);
     for (const { device, address } of found.filter(isNew)) {

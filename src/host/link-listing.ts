@@ -51,7 +51,7 @@ function parseList<T>(json: string, shape: z.ZodType<T>): T[] {
   return entries.filter((entry) => Object.keys(entry as object).length > 0).map((entry) => shape.parse(entry));
 }
 
-/** Reads `ip -j -d link show` or `ip -j -d addr show`. */
+/** Reads `ip -j -d link show` or `ip -j -d addr show`, of IPv4 alone (`-4`), too. */
 export function parseLinks(json: string): LinkDetails[] {
   return parseList(json, linkShape).map((link) => ({
     name: link.ifname,

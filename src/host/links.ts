@@ -171,7 +171,7 @@ export class KernelLinks implements Links {
   async hostAddresses(): Promise<HostAddress[]> {
     const [uplink, links] = [
       defaultRouteDevice(await this.routes()),
-      parseLinks(await this.shell('list the interfaces', 'ip -j -d addr show')),
+      parseLinks(await this.shell('list the interfaces', 'ip -4 -j -d addr show')),
     ];
     return links
       .filter(({ name }) => !name.startsWith('daoli'))

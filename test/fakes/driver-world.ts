@@ -60,6 +60,10 @@ export class MemorySwitch implements SwitchPorts {
   ports(): readonly SwitchPort[] {
     return [...this.table.values()];
   }
+
+  port(name: string): SwitchPort | undefined {
+    return this.table.get(name);
+  }
 }
 
 export class MemoryFlows implements FlowController {

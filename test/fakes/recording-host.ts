@@ -89,10 +89,11 @@ export class RecordingLinks implements Links {
   /** Beside the uplink's. */
   foreign: { readonly device: string; readonly address: Ipv4 }[] = [];
 
-  hostAddresses(): Promise<HostAddress[]> {
+  async hostAddresses(): Promise<HostAddress[]> {
+    await this.recorder.record('links.hostAddresses');
     const address = this.uplinkAddress;
     const others = this.foreign.map((one) => ({ ...one, network: cidrOf(one.address, 32), isUplink: false }));
-    return Promise.resolve([{ address, network: cidrOf(address, 24), device: 'eth0', isUplink: true }, ...others]);
+    return [{ address, network: cidrOf(address, 24), device: 'eth0', isUplink: true }, ...others];
   }
 
   async ensureFabric({ name, mac, address }: FabricSpec): Promise<{ mtu: number; isNew: boolean }> {

@@ -250,3 +250,20 @@ describe('listings of iproute2', () => {
     expect(overlappingRoute(routes, parseCidr('10.7.1.0/24'), ['daoli0'])).toMatchObject({ type: 'blackhole' });
   });
 });
+
+test('the addresses of the host are those of IPv4, of interfaces that are not ours, and which one has the default route', async () => {
+  const link = (ifname: string, local: string) => {
+    return { ifindex: 2, ifname, flags: ['UP'], mtu: 1500, addr_info: [{ family: 'inet', local, prefixlen: 24 }] };
+  };
+  const { links, runner } = world((command) => {
+    if (command.includes('route')) return { stdout: JSON.stringify([{ dst: 'default', dev: 'eth0' }]) };
+    return {
+      stdout: JSON.stringify([link('eth0', '192.0.2.1'), link('lo', '127.0.0.1'), link('daoli0', '100.64.0.1')]),
+    };
+  });
+  const network = parseCidr('192.0.2.0/24');
+  expect(await links.hostAddresses()).toEqual([
+    { address: parseIpv4('192.0.2.1'), network, device: 'eth0', isUplink: true },
+  ]);
+  expect(runner.commands('sh')).toEqual(['ip -j -4 route show table all', 'ip -4 -j -d addr show']);
+});
