@@ -488,10 +488,12 @@ export class Agent implements ShownAgent {
     });
   }
 
-  /** Its interfaces have changed, or it is time to look. What its row says of it brings the data plane along. */
+  /** Its interfaces have changed, or it is time to look. */
   private async lookAtHost(): Promise<void> {
     if (this.state !== 'ready') return;
-    if (await this.cluster.lookAtAddress()) await this.plane?.look();
+    await this.cluster.lookAtAddress();
+    // Also before its row has the next address: it may be on another L2, which the fabric must not reach.
+    await this.plane?.look();
   }
 
   private async bringUpOnce(): Promise<void> {

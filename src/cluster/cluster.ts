@@ -171,11 +171,9 @@ export class Cluster {
     this.sender?.tell(routerMac, word);
   }
 
-  /** Interfaces of this host have changed. Resolves with whether others know the address that it has. */
-  async lookAtAddress(): Promise<boolean> {
-    await this.address.look();
-    const { store } = this.parts;
-    return this.facts === undefined || store.view.host(store.host)?.address === this.facts.address;
+  /** Interfaces of this host have changed. Resolves when its address has been looked at. */
+  lookAtAddress(): Promise<void> {
+    return this.address.look();
   }
 
   /** What is wrong with this host's address, for the doctor; undefined: nothing. */
