@@ -20,6 +20,11 @@ export const ASK_EVERY_MS = 500;
 const OPEN_WITHIN_MS = 1_000;
 /** Bytes that the other side has not taken: it hangs, and more would not be answered sooner. */
 const MAX_UNSENT_BYTES = 256;
+/**
+ * After so many questions, which take two seconds, a connection on which nothing was heard meanwhile is given up: TCP would hold
+ * on to it long after the way is there again. Questions, not time: they do not count while this agent itself was held up.
+ */
+const UNANSWERED_ASKS = 4;
 
 const ASK = 0x3f;
 const ANSWERS = new Map([
@@ -46,11 +51,17 @@ export interface PulseLinksParts {
   readonly onPulse: (host: string, state: PulseState) => void;
 }
 
+interface Link {
+  readonly socket: TLSSocket;
+  /** How often it was time to ask since something was heard. */
+  asks: number;
+}
+
 export class PulseLinks {
   /** Whom this host asks. */
   private peers: ReadonlySet<string> = new Set();
   /** By host, the connection that it has: the newest one, whoever dialled. */
-  private readonly links = new Map<string, TLSSocket>();
+  private readonly links = new Map<string, Link>();
   private readonly opening = new Set<string>();
   private cancelTick = (): void => undefined;
   private isStopped = false;
@@ -66,7 +77,7 @@ export class PulseLinks {
   /** These hosts are asked from now on. */
   setPeers(peers: ReadonlySet<string>): void {
     this.peers = peers;
-    for (const [host, socket] of this.links) if (!peers.has(host)) socket.destroy();
+    for (const [host, { socket }] of this.links) if (!peers.has(host)) socket.destroy();
   }
 
   /** A host came in, and who it is was checked. */
@@ -79,27 +90,38 @@ export class PulseLinks {
   stop(): void {
     this.isStopped = true;
     this.cancelTick();
-    for (const socket of this.links.values()) socket.end(BYTES.leaving);
+    for (const { socket } of this.links.values()) socket.end(BYTES.leaving);
     this.links.clear();
   }
 
   private tick(): void {
     this.cancelTick();
     if (this.isStopped) return;
+    this.giveUpSilent();
     for (const host of this.peers) {
       const link = this.links.get(host);
-      if (link !== undefined) this.ask(host, link);
+      if (link !== undefined) this.ask(host, link.socket);
       else if (!this.opening.has(host)) this.dial(host);
     }
     this.cancelTick = this.parts.clock.after(ASK_EVERY_MS, () => this.tick());
   }
 
+  /** Either side does: whoever dials does so again. */
+  private giveUpSilent(): void {
+    for (const [host, link] of this.links) {
+      link.asks += 1;
+      if (link.asks <= UNANSWERED_ASKS) continue;
+      this.links.delete(host);
+      link.socket.destroy();
+    }
+  }
+
   /** One whose certificate is that host's no more, or that takes nothing, ends; another is dialled next time. */
-  private ask(host: string, link: TLSSocket): void {
-    const certificate = link.getPeerCertificate().raw as Buffer | undefined;
+  private ask(host: string, socket: TLSSocket): void {
+    const certificate = socket.getPeerCertificate().raw as Buffer | undefined;
     const isKnown = certificate !== undefined && this.isOf(host, certificate);
-    if (!isKnown || link.writableLength > MAX_UNSENT_BYTES) link.destroy();
-    else link.write('?');
+    if (!isKnown || socket.writableLength > MAX_UNSENT_BYTES) socket.destroy();
+    else socket.write('?');
   }
 
   private dial(host: string): void {
@@ -148,13 +170,17 @@ export class PulseLinks {
   }
 
   private use(socket: TLSSocket, host: string): void {
-    this.links.get(host)?.destroy();
-    this.links.set(host, socket);
+    this.links.get(host)?.socket.destroy();
+    const link: Link = { socket, asks: 0 };
+    this.links.set(host, link);
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.read(socket, host, chunk));
+    socket.on('data', (chunk: Buffer) => {
+      link.asks = 0;
+      this.read(socket, host, chunk);
+    });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
-      if (this.links.get(host) === socket) this.links.delete(host);
+      if (this.links.get(host) === link) this.links.delete(host);
     });
   }
 

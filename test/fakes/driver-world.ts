@@ -39,16 +39,17 @@ export class MemorySwitch implements SwitchPorts {
     if (this.away !== undefined) throw this.away;
   }
 
-  async addPort({ name, ofportRequest, externalIds }: PortSpec): Promise<number> {
+  async addPort({ name, ofportRequest, externalIds }: PortSpec): Promise<PortNo> {
     await this.whenReady();
     if (!this.hasLink(name)) throw new DaoliError('internal', `OVS cannot open ${name}: no such device`, name);
     const existing = this.table.get(name)?.portNo;
     if (existing !== undefined) return existing;
     const taken = new Set([...this.table.values()].map(({ portNo }) => portNo as number));
-    let portNo = ofportRequest ?? 1;
-    while (taken.has(portNo)) portNo += 1;
+    let free = ofportRequest ?? 1;
+    while (taken.has(free)) free += 1;
+    const portNo = free as PortNo;
     const ids = new Map(Object.entries(externalIds));
-    this.table.set(name, { name, portNo: portNo as PortNo, externalIds: ids, error: undefined });
+    this.table.set(name, { name, portNo, externalIds: ids, error: undefined });
     return portNo;
   }
 

@@ -1,12 +1,14 @@
 // Agents that ask one another whether they are there, over the door of one of them on loopback.
+import { connect, type TLSSocket } from 'node:tls';
 import { parseCidr, parseIpv4 } from '../../src/base/addresses';
-import { systemClock } from '../../src/base/clock';
+import { systemClock, type Clock } from '../../src/base/clock';
 import { silentLogger } from '../../src/base/logger';
 import { Front } from '../../src/cluster/front';
 import { planCertificates } from '../../src/cluster/membership';
-import { PulseLinks } from '../../src/cluster/pulse-links';
+import { ASK_EVERY_MS, PULSE_PROTOCOL, PulseLinks } from '../../src/cluster/pulse-links';
 import { createAuthority, createRequest, fingerprintOf, issue, type Identity } from '../../src/pki/authority';
 import { freePort } from '../fakes/free-port';
+import { ManualClock } from '../fakes/manual-clock';
 import { createMemoryDatabase, createMemoryDirectory, type MemoryDirectory } from '../fakes/memory-directory';
 
 const locatorRange = parseCidr('100.64.0.0/10');
@@ -54,13 +56,18 @@ afterEach(() => {
   }
 });
 
-function createSide(store: MemoryDirectory, port: number): Side {
+/** `accept` is given who dials; default: its links. */
+function createSide(
+  store: MemoryDirectory,
+  port: number,
+  { clock = systemClock, accept }: { clock?: Clock; accept?: (socket: TLSSocket) => void } = {},
+): Side {
   const own = { authority: authority.certificate, identity: identities.get(store.host)!, locatorRange, port };
   const heard: string[] = [];
   const links: PulseLinks = new PulseLinks({
     ...own,
     store,
-    clock: systemClock,
+    clock,
     isServing: () => side.isServing,
     onPulse: (host, state) => void heard.push(`${host} ${state}`),
   });
@@ -75,7 +82,7 @@ function createSide(store: MemoryDirectory, port: number): Side {
     acceptMember: refuse,
     acceptWords: refuse,
     acceptOpenFlow: refuse,
-    acceptPulse: (socket, { name }) => links.accept(socket, name),
+    acceptPulse: accept ?? ((socket, { name }) => links.accept(socket, name)),
     clock: systemClock,
     logger: silentLogger,
   });
@@ -129,4 +136,65 @@ test('nothing is heard of a host whose certificate is its own no more', async ()
   first.heard.length = 0;
   await new Promise((resolve) => setTimeout(resolve, 1_200));
   expect(first.heard).toEqual([]);
+});
+
+describe('a connection on which nothing is heard, as of a host that hangs, or where the way was cut,', () => {
+  const clock = new ManualClock();
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 20));
+  async function ask(times: number): Promise<void> {
+    for (let asked = 0; asked < times; asked += 1) {
+      clock.advance(ASK_EVERY_MS);
+      await turn();
+    }
+  }
+
+  test('is given up after two seconds by who has dialled, who dials another one', async () => {
+    const accepted: TLSSocket[] = [];
+    const accept = (socket: TLSSocket) => void accepted.push(socket.on('error', () => undefined));
+    [first, second] = sides = [createSide(first.store, port, { clock }), createSide(second.store, port, { accept })];
+    const whenDialled = async (count: number) => {
+      for (let tries = 0; accepted.length < count && tries < 300; tries += 1) await turn();
+      expect(accepted).toHaveLength(count);
+    };
+    await second.front.start();
+    first.links.setPeers(new Set(['h2']));
+    first.links.start();
+    await whenDialled(1);
+    await ask(4);
+    expect([accepted.length, first.heard]).toEqual([1, []]);
+    await ask(1);
+    await whenDialled(2);
+    // This one answers, late as it is.
+    accepted[1]!.on('data', () => accepted[1]!.write('+'));
+    await seen(first, 'h2 serving');
+    for (let answers = 1; answers <= 10; answers += 1) {
+      for (let tries = 0; first.heard.length < answers && tries < 300; tries += 1) await turn();
+      clock.advance(ASK_EVERY_MS);
+    }
+    expect(accepted).toHaveLength(2);
+    for (const socket of accepted) socket.destroy();
+  });
+
+  test('is given up by who was dialled, too', async () => {
+    let isTaken = false;
+    const accept = (socket: TLSSocket) => {
+      second.links.accept(socket, 'h1');
+      isTaken = true;
+    };
+    [first, second] = sides = [first, createSide(second.store, port, { clock, accept })];
+    await second.front.start();
+    second.links.setPeers(new Set(['h1']));
+    second.links.start();
+    const { certificate: cert, key } = identities.get('h1')!;
+    const tls = { ca: authority.certificate, cert, key, checkServerIdentity: () => undefined };
+    const socket = connect({ host: '127.0.0.2', port, ALPNProtocols: [PULSE_PROTOCOL], ...tls });
+    let isOver = false;
+    socket.on('close', () => (isOver = true)).resume();
+    for (let tries = 0; !isTaken && tries < 150; tries += 1) await turn();
+    await ask(4);
+    expect(isOver).toBe(false);
+    await ask(1);
+    for (let tries = 0; !isOver && tries < 300; tries += 1) await turn();
+    expect(isOver).toBe(true);
+  });
 });
