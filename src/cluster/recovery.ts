@@ -130,11 +130,23 @@ export class Recovery {
     // First: an agent that starts half way must not look for the cluster that was.
     this.parts.writeFacts({ ...facts, clusterId: undefined, servers: only });
     logger.warn('this server goes on without the others', { without: without.join(' ') });
-    await server.recover(facts.datapathId);
+    await server.recover(facts.datapathId).catch(async (error: unknown) => {
+      await this.takeBack(facts);
+      throw error;
+    });
     const where = [['name', '!=', store.host]];
     const demotion = { op: 'update', table: 'Host', where, row: { is_server: false } };
     await transactOnce(socketPath, DIRECTORY_DATABASE, [demotion]);
     restart();
+  }
+
+  /**
+   * The database did not become another: this host has to find the others, should they come back. Where nobody knows what it is by
+   * now, nothing is taken back: with another database, this host would look for the cluster that was, and clear it for that.
+   */
+  private async takeBack(facts: ClusterFacts): Promise<void> {
+    const present = await this.parts.server.clusterId().catch(() => undefined);
+    if (present !== undefined && present === facts.clusterId) this.parts.writeFacts(facts);
   }
 
   private checkWithout(others: readonly KnownServer[], without: readonly string[]): void {

@@ -23,6 +23,8 @@ let folder: string;
 let store: MemoryDirectory;
 let facts: ClusterFacts | undefined;
 let status: MemberStatus | undefined;
+let present: string;
+let recoverError: Error | undefined;
 let done: string[];
 let now: number;
 let recovery: Recovery;
@@ -38,12 +40,18 @@ beforeEach(() => {
   store = createMemoryDirectory({ database: createMemoryDatabase() });
   facts = undefined;
   status = undefined;
+  present = 'the-id';
+  recoverError = undefined;
   done = [];
   now = Date.now();
   const server = {
     status: () => Promise.resolve(status),
     restore: (content: string, own: string) => Promise.resolve(void done.push(`restore ${own}`, content)),
-    recover: (own: string) => Promise.resolve(void done.push(`recover ${own}`)),
+    clusterId: () => Promise.resolve(present),
+    recover: (own: string) => {
+      done.push(`recover ${own}`);
+      return recoverError === undefined ? Promise.resolve() : Promise.reject(recoverError);
+    },
   } as unknown as DirectoryServer;
   recovery = new Recovery({
     folder,
@@ -164,5 +172,17 @@ describe('one server that is left', () => {
     expect(done).toEqual([`recover ${OWN}`]);
     expect(facts).toMatchObject({ clusterId: undefined, servers: [{ datapathId: OWN }] });
     expect(facts.servers).toHaveLength(1);
+  });
+
+  test('that cannot go on alone knows the others still, where its database is what it was', async () => {
+    const before = factsOf([OWN, '0000020000000002']);
+    facts = before;
+    recoverError = new Error('the database of the directory did not come back');
+    await expect(recovery.recover(['192.0.2.2'])).rejects.toThrow('did not come back');
+    expect(facts).toEqual(before);
+    present = 'another-id';
+    await expect(recovery.recover(['192.0.2.2'])).rejects.toThrow('did not come back');
+    expect(facts.servers).toHaveLength(1);
+    expect(done).not.toContain('restart');
   });
 });
