@@ -375,7 +375,7 @@ export class Agent implements ShownAgent {
       plane: () => this.plane,
       agentState: () => this.status().state,
       remote: (name) => this.remote(name),
-      standsMs: (name) => standsMsOf(this.cluster.agents, name),
+      standsMs: (name) => (name === undefined ? this.fabricStandsMs() : standsMsOf(this.cluster.agents, name)),
       databasePath: DIRECTORY_SERVER.file,
       knock: knockAtDoor,
       locatorRange: this.settings().locatorRange,

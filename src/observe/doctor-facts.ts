@@ -20,6 +20,7 @@ import { ENDPOINT_KEY } from '../driver/ports';
 import type { FlowHost } from '../flowctl/model';
 import type { Host } from '../host/host';
 import type { SwitchPort } from '../switch/ports';
+import { askHost, findingOf } from '../tunnel/l2-watch';
 import type {
   ChargeFacts,
   DatabaseFacts,
@@ -78,8 +79,11 @@ export interface DoctorParts {
   readonly charges: () => Pick<ChargeFacts, 'master' | 'obstacle' | 'backups'>;
   /** Throws where this host may not ask others. */
   readonly remote: (host: string) => SeenAgent;
-  /** For how long a host's datapath has answered others over the fabric; undefined where it does not, or cannot be asked. */
-  readonly standsMs: (host: string) => Promise<number | undefined>;
+  /**
+   * For how long a host's datapath has answered others over the fabric, this host's where none is named; undefined where it does
+   * not, or cannot be asked.
+   */
+  readonly standsMs: (host?: string) => Promise<number | undefined>;
   /** Of the directory's file. */
   readonly databasePath: string;
   /** Milliseconds since 1970. */
@@ -94,7 +98,6 @@ export interface DoctorParts {
 
 const KNOCK_MS = 3_000;
 const PING_MS = 1_500;
-const FABRIC_TRIES = 2;
 const LARGE_ANSWER_MS = 5_000;
 /** Hosts that are asked at a time, and in all. */
 const CONCURRENT = 16;
@@ -233,17 +236,16 @@ async function findPeer(parts: DoctorParts, row: HostRow): Promise<PeerFacts> {
   return { ...unasked, sizeProblem, clockOffsetMs: await clockOffset(parts, agent) };
 }
 
-/** Silence counts where the other's datapath is there to answer, as its agent says. */
+/** Silence counts where the other's datapath is there to answer, as its agent says, and this host's own is there to hear it. */
 async function askOnFabric(
   { store, plane, locatorRange, standsMs }: DoctorParts,
   row: HostRow,
 ): Promise<boolean | null> {
   const locator = hostLocator(row, locatorRange);
   if (locator === undefined || reachOf(store.view, store.host, row) !== 'fabric') return null;
-  for (let attempt = 0; attempt < FABRIC_TRIES; attempt += 1) {
-    if ((await plane()?.probeFabric(locator, PING_MS)) === true) return true;
-  }
-  return ((await standsMs(row.name)) ?? 0) > FABRIC_TRIES * PING_MS ? false : null;
+  const probe = async (_host: string, timeoutMs: number) => (await plane()?.probeFabric(locator, timeoutMs)) === true;
+  const finding = findingOf([await askHost(row.name, { probe, standsMs })], await standsMs());
+  return finding === 'unknown' ? null : finding === 'shared';
 }
 
 /** Against the middle of the time that the answer took. */

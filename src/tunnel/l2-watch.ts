@@ -35,6 +35,17 @@ export function findingOf(answers: readonly Answer[], ownMs: number | undefined)
   return hasStood(ownMs) && answers.some(({ standsMs }) => hasStood(standsMs)) ? 'missing' : 'unknown';
 }
 
+/** Asks one host, for one round. */
+export async function askHost(
+  host: string,
+  { probe, standsMs }: Pick<L2WatchParts, 'probe' | 'standsMs'>,
+): Promise<Answer> {
+  for (let attempt = 0; attempt < TRIES; attempt += 1) {
+    if (await probe(host, PROBE_MS)) return { answers: true, standsMs: undefined };
+  }
+  return { answers: false, standsMs: await standsMs(host) };
+}
+
 /** Those of a site that a host asks: the next ones by name, so that each host is asked by as many. */
 export function chosenPeers(own: string, peers: readonly string[]): string[] {
   const sorted = [...peers].sort();
@@ -117,15 +128,7 @@ export class L2Watch {
   }
 
   private async ask(peers: readonly string[]): Promise<ReturnType<typeof findingOf>> {
-    const answers = await Promise.all(peers.map((peer) => this.askOne(peer)));
+    const answers = await Promise.all(peers.map((peer) => askHost(peer, this.parts)));
     return findingOf(answers, await this.parts.standsMs());
-  }
-
-  private async askOne(peer: string): Promise<Answer> {
-    const { probe, standsMs } = this.parts;
-    for (let attempt = 0; attempt < TRIES; attempt += 1) {
-      if (await probe(peer, PROBE_MS)) return { answers: true, standsMs: undefined };
-    }
-    return { answers: false, standsMs: await standsMs(peer) };
   }
 }

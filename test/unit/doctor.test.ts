@@ -268,8 +268,9 @@ describe('facts', () => {
       ports: () => [],
       probeFabric: () => Promise.resolve(answers),
     });
-    const seen = async (answers: boolean, standsMs: number | undefined) => {
-      const asked = { knock: () => Promise.resolve(undefined), standsMs: () => Promise.resolve(standsMs) };
+    const seen = async (answers: boolean, theirMs: number | undefined, own: { ms?: number } = { ms: 60_000 }) => {
+      const standsMs = (host?: string) => Promise.resolve(host === undefined ? own.ms : theirMs);
+      const asked = { knock: () => Promise.resolve(undefined), standsMs };
       const { parts, h1 } = await world({ ...asked, plane: () => plane(answers) });
       const { uuid } = h1.view.host('h1')!;
       h1.database.transact([update('Host', isRow(uuid), { address: '192.0.2.1' })]);
@@ -279,6 +280,9 @@ describe('facts', () => {
     expect(await seen(false, 60_000)).toBe(false);
     expect(await seen(false, 100)).toBeNull();
     expect(await seen(false, undefined)).toBeNull();
+    // This host's own datapath has just come, or hangs: it is not the other that is to blame.
+    expect(await seen(false, 60_000, { ms: 100 })).toBeNull();
+    expect(await seen(false, 60_000, {})).toBeNull();
   });
 
   test('hosts at the other ends of tunnels are pinged, with large packets first', async () => {
