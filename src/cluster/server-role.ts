@@ -134,9 +134,14 @@ export class ServerRole {
     const { facts } = this;
     const { endpoint } = facts.tunnel;
     const next = endpoint?.address === facts.address ? { ...endpoint, address } : endpoint;
-    this.currentFacts = { ...facts, address, place, tunnel: { ...facts.tunnel, endpoint: next } };
-    writeFacts(this.parts.folder, this.currentFacts);
+    this.note({ ...facts, address, place, tunnel: { ...facts.tunnel, endpoint: next } });
     if (address !== facts.address) this.links?.reconnect();
+  }
+
+  /** What could not be written is not known either: it is noted again. */
+  private note(facts: ClusterFacts): void {
+    writeFacts(this.parts.folder, facts);
+    this.currentFacts = facts;
   }
 
   private adjust(): void {
@@ -153,7 +158,7 @@ export class ServerRole {
 
   /** Who the servers are, for the next start: then they must be known before the directory is. */
   private noteServers(): void {
-    const { store, folder, setRemotes } = this.parts;
+    const { store, setRemotes } = this.parts;
     const servers = knownServers(store.view);
     const { facts } = this;
     const site = store.view.host(store.host)?.site ?? facts.site;
@@ -161,8 +166,7 @@ export class ServerRole {
     // Nobody else's word makes this host forget how to come in.
     // And what was known last, before the directory is there, may be older than what is on disk.
     if (!store.connected || servers.length === 0 || isSame) return;
-    this.currentFacts = { ...facts, servers, site };
-    writeFacts(folder, this.currentFacts);
+    this.note({ ...facts, servers, site });
     this.links?.setMembers(seenFrom(site, servers));
     setRemotes(remotesOf(this.currentFacts));
   }

@@ -1,5 +1,5 @@
 // What a host does about its part in the cluster, as its own Host row has it.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseCidr, parseIpv4 } from '../../src/base/addresses';
@@ -167,6 +167,21 @@ describe('with the directory', () => {
     expect(onDisk()).toMatchObject({ address, tunnel: outside });
     start(factsOf()).noteAddress({ address, place: undefined });
     expect(onDisk()).toMatchObject({ address, tunnel: { endpoint: undefined } });
+  });
+
+  test('what could not be written is not known either, so that it is noted again', () => {
+    const before = parseIpv4('127.0.0.1');
+    const next = { address: parseIpv4('127.0.0.9'), place: undefined };
+    start(factsOf());
+    const [home, away] = [join(folder, 'cluster'), join(folder, 'away')];
+    renameSync(home, away);
+    expect(() => role.noteAddress(next)).toThrow('ENOENT');
+    expect(role.facts.address).toBe(before);
+    expect(() => role.follow()).toThrow('ENOENT');
+    expect(role.facts.servers).toHaveLength(2);
+    renameSync(away, home);
+    role.noteAddress(next);
+    expect([role.facts.address, onDisk().address]).toEqual([next.address, next.address]);
   });
 
   test('a server whose row says so is a client with the next start, and has the authority’s key no more', async () => {
