@@ -27,8 +27,8 @@ export interface InterestParts {
   readonly clock: Clock;
 }
 
-/** What a host needs, by asking: before it follows anything, its view cannot tell. */
-export async function fetchNeeds(client: Pick<OvsdbClient, 'transact'>, host: string): Promise<Needs> {
+/** What a host needs, by asking: before it follows anything, its view cannot tell. A database of before there were backups has none. */
+export async function fetchNeeds(client: Pick<OvsdbClient, 'transact' | 'schema'>, host: string): Promise<Needs> {
   const fetch = async (...operations: Operation[]) => {
     const results = await client.transact(operations, { isLong: true });
     return results.map(({ rows = [] }) => rows as ReadonlyArray<Readonly<Record<string, Uuid | undefined>>>);
@@ -39,18 +39,16 @@ export async function fetchNeeds(client: Pick<OvsdbClient, 'transact'>, host: st
   );
   const uuid = own[0]?.['_uuid'];
   if (uuid === undefined) return NO_NEEDS;
-  const [switches = []] = await fetch(select('Switch', [['backups', 'includes', [uuid]]], ['host']));
+  const ofBacked = select('Switch', [['backups', 'includes', [uuid]]], ['host']);
+  const [switches = []] = client.schema?.tables.has('Switch') === true ? await fetch(ofBacked) : [];
   const backed = switches.flatMap(({ host: other }) => other ?? []);
-  const ofEach = async (table: string, column: string) => {
-    const questions = [uuid, ...backed].map((each) => select(table, [['host', '==', each]], [column]));
-    return (await fetch(...questions)).flat();
-  };
-  const endpoints = await ofEach('Endpoint', 'network');
-  const rules = await ofEach('FirewallRule', 'container');
-  const networks = new Set(endpoints.flatMap(({ network }) => network ?? []));
+  const ofEach = (table: string, column: string) =>
+    [uuid, ...backed].map((each) => select(table, [['host', '==', each]], [column]));
+  const rows = (await fetch(...ofEach('Endpoint', 'network'), ...ofEach('FirewallRule', 'container'))).flat();
+  const networks = new Set(rows.flatMap(({ network }) => network ?? []));
   const isOfThem = ({ network }: (typeof pools)[number]) => network !== undefined && networks.has(network);
   const followed = new Set(pools.filter(isOfThem).flatMap(({ _uuid }) => _uuid ?? []));
-  const containers = rules.flatMap(({ container = '' }) => namedBy({ container })?.name ?? []);
+  const containers = rows.flatMap(({ container = '' }) => namedBy({ container })?.name ?? []);
   return { host: uuid, backed: new Set(backed), networks, pools: followed, containers: new Set(containers) };
 }
 

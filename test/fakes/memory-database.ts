@@ -113,7 +113,9 @@ class Transaction {
       case 'wait':
         return this.wait(operation);
       case 'select':
-        return { rows: this.matching(operation.table, operation.where).map(([, row]) => row) };
+        return {
+          rows: this.matching(operation.table, operation.where).map(([uuid, row]) => ({ _uuid: uuid, ...row })),
+        };
       case 'abort':
         throw failure('aborted', 'aborted by request');
       case 'comment':

@@ -11,13 +11,14 @@ import {
 } from '../../src/directory/control-operations';
 import { deleteEndpoint, insertAddress, insertEndpoint, updateEndpoint } from '../../src/directory/endpoint-operations';
 import { planSwitch } from '../../src/directory/switch-operations';
-import { Interest, LINGER_MS } from '../../src/directory/interest';
+import { fetchNeeds, Interest, LINGER_MS } from '../../src/directory/interest';
 import { insertNetwork, insertPool, poolIdOf, renameNetwork } from '../../src/directory/operations';
 import type { EndpointId, GroupRow, NetworkId, NetworkRow, PoolId } from '../../src/directory/rows';
 import type { Ops, PlanContext } from '../../src/directory/store';
 import { DirectoryTables } from '../../src/directory/tables';
 import type { TableConditions } from '../../src/ovsdb/monitor';
-import type { Uuid } from '../../src/ovsdb/notation';
+import type { Operation, Uuid } from '../../src/ovsdb/notation';
+import { encodeOperation } from '../../src/ovsdb/rows';
 import { ManualClock } from '../fakes/manual-clock';
 import { createMemoryDirectory, type MemoryDirectory } from '../fakes/memory-directory';
 
@@ -123,6 +124,50 @@ describe('what a host needs', () => {
     expect(needed(directory)).toEqual([C]);
     await write(directory, (c) => insertAddress(c, { poolId: loose, address: parseIpv4('10.9.0.2'), use: 'endpoint' }));
     expect(needed(directory)).toEqual([C, loose]);
+  });
+});
+
+describe('what a host needs, by asking', () => {
+  const rule = { protocol: 'tcp', hostIp: parseIpv4('0.0.0.0'), hostPort: 1, containerPort: 80, from: [] } as const;
+  /** A database as one that has these tables alone, and what it was asked. */
+  function clientOf(has: (table: string) => boolean) {
+    const { schema } = directory.database;
+    const older = { ...schema, tables: new Map([...schema.tables].filter(([table]) => has(table))) };
+    const asked: string[][] = [];
+    const transact = (operations: readonly Operation[]) => {
+      for (const operation of operations) encodeOperation(older, operation);
+      asked.push(operations.map((operation) => ('table' in operation ? operation.table : '')));
+      return Promise.resolve(directory.database.transact(operations));
+    };
+    return { schema: older, transact, asked };
+  }
+
+  beforeEach(async () => {
+    await start(directory, 'e1', A, 5);
+    await start(other, 'e2', B, 5);
+    await write(directory, (c) =>
+      insertFirewallRule(c, { ...rule, name: 'a', host: 'host1', container: 'container:web' }),
+    );
+    await write(other, (c) => planSwitch(c, { generation: 1, backups: ['host1'], profile: '' }));
+  });
+  const uuidsOf = (...ids: readonly NetworkId[]) => new Set(ids.map((id) => directory.view.network(id)!.uuid));
+
+  test('is what it and the hosts that it stands by for have', async () => {
+    const client = clientOf(() => true);
+    expect(await fetchNeeds(client, 'host1')).toMatchObject({
+      host: directory.view.host('host1')!.uuid,
+      backed: new Set([directory.view.host('host2')!.uuid]),
+      networks: uuidsOf(A, B),
+      pools: new Set([A, B].map((id) => directory.view.pool(poolOf(id))!.uuid)),
+      containers: new Set(['web']),
+    });
+    const ofEach = ['Endpoint', 'Endpoint', 'FirewallRule', 'FirewallRule'];
+    expect(client.asked).toEqual([['Host', 'Pool'], ['Switch'], ofEach]);
+  });
+
+  test('in a database of before there were backups: what it has itself', async () => {
+    const client = clientOf((table) => table !== 'Switch');
+    expect(await fetchNeeds(client, 'host1')).toMatchObject({ backed: new Set(), networks: uuidsOf(A) });
   });
 });
 
