@@ -90,6 +90,11 @@ function createSide(
   return side;
 }
 
+function use(...both: [Side, Side]): void {
+  sides = both;
+  [first, second] = both;
+}
+
 async function startAll(): Promise<void> {
   for (const { front } of sides) await front.start();
   first.links.setPeers(new Set(['h2']));
@@ -151,7 +156,7 @@ describe('a connection on which nothing is heard, as of a host that hangs, or wh
   test('is given up after two seconds by who has dialled, who dials another one', async () => {
     const accepted: TLSSocket[] = [];
     const accept = (socket: TLSSocket) => void accepted.push(socket.on('error', () => undefined));
-    [first, second] = sides = [createSide(first.store, port, { clock }), createSide(second.store, port, { accept })];
+    use(createSide(first.store, port, { clock }), createSide(second.store, port, { accept }));
     const whenDialled = async (count: number) => {
       for (let tries = 0; accepted.length < count && tries < 300; tries += 1) await turn();
       expect(accepted).toHaveLength(count);
@@ -181,7 +186,7 @@ describe('a connection on which nothing is heard, as of a host that hangs, or wh
       second.links.accept(socket, 'h1');
       isTaken = true;
     };
-    [first, second] = sides = [first, createSide(second.store, port, { clock, accept })];
+    use(first, createSide(second.store, port, { clock, accept }));
     await second.front.start();
     second.links.setPeers(new Set(['h1']));
     second.links.start();

@@ -4,6 +4,7 @@ import { formatMac, parseIpv4 } from '../../src/base/addresses';
 import { DaoliError } from '../../src/base/errors';
 import { updateEndpoint } from '../../src/directory/endpoint-operations';
 import type { EndpointId, PoolId } from '../../src/directory/rows';
+import type { PortNo } from '../../src/openflow/constants';
 import {
   AgentProcess,
   containerIn,
@@ -387,7 +388,7 @@ describe('Join', () => {
   test('refuses a port number that OVS changed', async () => {
     const container = containerIn(networkId, POOL, '10.1.0.5');
     world.switch.ports = () => [];
-    world.switch.addPort = () => Promise.resolve(4711);
+    world.switch.addPort = () => Promise.resolve(4711 as PortNo);
     await expect(docker.startContainer(container)).rejects.toThrow(/the port number 4711, as another port has/);
   });
 });
