@@ -24,6 +24,7 @@ import { factsOfServer } from './desk';
 import type { DirectoryServer } from './directory-server';
 import { writeCluster, type ClusterFacts, type KnownServer } from './files';
 import { askToJoin } from './newcomers';
+import { checkReached } from './sites';
 import { parseToken } from './token';
 
 export interface RecoveryParts {
@@ -74,6 +75,7 @@ export class Recovery {
     const address = wantedAddress ?? own.address;
     if (address === undefined)
       throw new DaoliError('invalid', 'the backup does not know its address: say it with --address');
+    checkReached([address], backup.locators);
     const identity = await this.identityFrom(backup, own, facts, now());
     const certificate = fingerprintOf(identity.certificate);
     const { datapathId, site } = own;

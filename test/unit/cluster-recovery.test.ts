@@ -145,6 +145,15 @@ describe('a backup', () => {
     expect(readCluster(folder)).toBeUndefined();
   });
 
+  test.each(['127.0.0.1', '100.64.7.7', '224.0.0.1'])(
+    'is not taken up at %s, where no other host reaches it',
+    async (text) => {
+      const said = recovery.restore(backup(), parseIpv4(text));
+      await expect(said).rejects.toThrow(`no other host could reach this one at ${text}`);
+      expect([done.filter((each) => each.startsWith('restore')), readCluster(folder)]).toEqual([[], undefined]);
+    },
+  );
+
   test('is not taken up while the directory is there, nor made while it is away, or by a client', async () => {
     facts = factsOf([OWN]);
     await expect(recovery.restore(backup(), undefined)).rejects.toThrow('nothing is to be restored');

@@ -1,7 +1,7 @@
 // daolictl cluster backup, restore, recover and rejoin: see docs/recovery.md.
 
 import { type Command } from 'commander';
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { ClusterStatus } from '../../api/operations/cluster';
 import { ApiError, type ApiClient } from '../api-client';
 import { withExamples, type CommandContext } from '../command-context';
@@ -23,7 +23,9 @@ export function recoveryCommands(
         const backup = await context.client().get<{ made: string }>('/v1/cluster/backup');
         const fresh = `${file}.new`;
         writing(file, () => {
-          writeFileSync(fresh, `${JSON.stringify(backup)}\n`, { mode: 0o600, flush: true });
+          // One that is there keeps its own mode, and another may have it open.
+          rmSync(fresh, { force: true });
+          writeFileSync(fresh, `${JSON.stringify(backup)}\n`, { mode: 0o600, flag: 'wx', flush: true });
           renameSync(fresh, file);
         });
         const text = `The cluster as it is at ${backup.made} is in ${file}. Keep it secret: it has the keys of the cluster.`;
