@@ -22,8 +22,12 @@ function serve(pid: number, error: string | null = null): Promise<void> {
     socket
       .on('error', () => undefined)
       .on('data', (chunk) => {
-        const { method, params } = JSON.parse(chunk.toString()) as { method: string; params: string[] };
-        socket.write(JSON.stringify({ id: 0, error, result: error === null ? `${method} ${params.join(' ')}` : null }));
+        const { id, method, params } = JSON.parse(chunk.toString()) as {
+          id: unknown;
+          method: string;
+          params: string[];
+        };
+        socket.write(JSON.stringify({ id, error, result: error === null ? `${method} ${params.join(' ')}` : null }));
       });
   });
   servers.push(server);
