@@ -1,7 +1,7 @@
 // Whom this host has to do with: the hosts that it needs a tunnel to, where it reaches them by one. These are the hosts of
 // containers that its own may talk to, the hosts of its firewall rules, those that it stands by for or with, or that stand by
-// for it, and the servers; a server needs all. Whoever needs
-// another host is needed by it, since both ask the same of the same rows.
+// for it, and the servers; a server needs all. Whoever needs another host is needed by it, since both ask the same of the same
+// rows.
 //
 // Containers come and go far more often than the answer changes, so hosts are counted by network as endpoints come and go,
 // and a change costs as much as it is large.
@@ -62,7 +62,10 @@ export class NeededHosts {
       const isLast = isMoved && before !== undefined && this.count(before, -1);
       return isFirst || isLast;
     }
-    if (change.table === 'Switch') return change.kind !== 'modify' || change.row.backups !== change.previous.backups;
+    if (change.table === 'Switch') {
+      // Another master, of another generation, stands in a row that is decoded anew: the backups are the same all the same.
+      return change.kind !== 'modify' || !sameNames(change.row.backups, change.previous.backups);
+    }
     if (RULES.has(change.table)) this.networks = undefined;
     return change.table === 'Host' || RULES.has(change.table);
   }
@@ -101,4 +104,8 @@ export class NeededHosts {
       }
     }
   }
+}
+
+function sameNames(some: readonly string[], others: readonly string[]): boolean {
+  return some.length === others.length && some.every((name) => others.includes(name));
 }

@@ -11,6 +11,7 @@ import {
 } from '../../src/directory/control-operations';
 import { deleteEndpoint } from '../../src/directory/endpoint-operations';
 import type { EndpointRow } from '../../src/directory/rows';
+import { planOwnMaster, planSwitch, planTakeover } from '../../src/directory/switch-operations';
 import { isRow, update } from '../../src/ovsdb/operations';
 import { NeededHosts } from '../../src/tunnel/needed';
 import { createMemoryDatabase, createMemoryDirectory, type MemoryDirectory } from '../fakes/memory-directory';
@@ -116,6 +117,21 @@ test('whoever has a port that leads to a container, and whoever has that contain
 test('servers, which need everybody', async () => {
   await change(h1, ({ view }) => [update('Host', isRow(view.host('h2')!.uuid), { is_server: true })]);
   expect(world.all()).toEqual(['h2', 'h1,h3,h4', 'h2', 'h2']);
+});
+
+test('hosts that stand by for one another, or for the same one, whoever of them is in charge', async () => {
+  const h3 = world.store('h3');
+  const standBy = (...backups: string[]) =>
+    change(h3, (context) => planSwitch(context, { generation: 1, backups, profile: '' }));
+  await standBy('h1', 'h2');
+  expect(world.all()).toEqual(['h2,h3', 'h1,h3', 'h1,h2', '']);
+  world.told.length = 0;
+  await change(h1, (context) => planTakeover(context, 'h3', 1));
+  await change(h3, (context) => planOwnMaster(context, 3));
+  expect(world.told).toEqual([]);
+  await standBy('h1', 'h4');
+  expect([...new Set(world.told)].sort()).toEqual(NAMES);
+  expect(world.all()).toEqual(['h3,h4', '', 'h1,h4', 'h1,h3']);
 });
 
 test('whoever needs another is needed by it, whatever there is', async () => {
