@@ -430,7 +430,9 @@ export class Host {
   /** Starts Open vSwitch with the database that it had. */
   async startOvs(): Promise<void> {
     await this.startOvsdb();
-    await this.exec('ovs-vsctl', ['--no-wait', 'init']);
+    // As ovs-ctl does it.
+    const [, version = ''] = /\) (\S+)/.exec(await this.exec('ovs-vswitchd', ['--version'])) ?? [];
+    await this.exec('ovs-vsctl', ['--no-wait', 'init', '--', 'set', 'Open_vSwitch', '.', `ovs_version=${version}`]);
     await this.startVswitchd();
   }
 

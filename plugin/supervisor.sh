@@ -164,7 +164,11 @@ switch_database() {
 }
 
 switch() {
-  ovs-vsctl --timeout=5 --no-wait init || exit 1
+  # As ovs-ctl does it: ovs-vswitchd itself does not say in the database which version it is.
+  read -r _ _ _ version _ <<EOV
+$(ovs-vswitchd --version)
+EOV
+  ovs-vsctl --timeout=5 --no-wait init -- set Open_vSwitch . ovs_version="$version" || exit 1
   exec ovs-vswitchd unix:/run/openvswitch/db.sock --pidfile=/run/openvswitch/ovs-vswitchd.pid --no-chdir \
     -vconsole:info -vsyslog:off -vfile:off 2>&1
 }

@@ -68,6 +68,7 @@ test('status says how the agent is, on one page', async () => {
   const page = await h1.daolictl('status');
   expect(page).toMatch(/^host: +h1$/m);
   expect(page).toMatch(/^state: +ready$/m);
+  expect(page).toMatch(/^Open vSwitch: +\d+\.\d+\.\d+, \S+ datapath$/m);
   expect(page).toMatch(/^networks: +2$/m);
   expect(page).toMatch(/^endpoints: +3 here, 4 known$/m);
   expect(page).toMatch(/^cluster: +server; 2 hosts, of which 1 are servers$/m);

@@ -123,3 +123,10 @@ test('a backup takes the place of a file that is no database', () => {
   expect(calls()).toContain('ovsdb-server');
   expect(existsSync(join(folder, 'data/plan'))).toBe(false);
 });
+
+test('the plugin’s own Open vSwitch says which version it is, which ovs-vswitchd does not do by itself', () => {
+  program('ovs-vsctl', '');
+  program('ovs-vswitchd', 'echo "ovs-vswitchd (Open vSwitch) 3.1.0"; echo "DPDK 22.11.6"');
+  expect(run('switch').status).toBe(0);
+  expect(calls()).toMatch(/ovs-vsctl .*init -- set Open_vSwitch \. ovs_version=3\.1\.0\novs-vswitchd unix:/);
+});
