@@ -1,20 +1,33 @@
 // The API of an agent, as daolictl uses it: of this host on its unix socket, of another host of the cluster through that, or
 // over TCP with certificates. See target.ts for how it is said which.
 
+import { existsSync } from 'node:fs';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { request as requestTls } from 'node:https';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { JsonClient, type CallOptions, type RequestHead } from '../base/json-client';
 import type { Target } from './target';
 
 /** What the agent refused, in its words, or why it cannot be asked. */
 export class ApiError extends Error {}
 
+const LOOK_MS = 100;
+
 export class ApiClient {
   private readonly client: JsonClient;
 
-  constructor(private readonly target: Target) {
+  /** `patienceMs`: how long a socket is waited for that is away, as that of an agent that starts anew. Default: not at all. */
+  constructor(
+    private readonly target: Target,
+    private readonly patienceMs = 0,
+  ) {
     this.client = new JsonClient({
-      open: (head) => this.open(head),
+      open: async (head) => {
+        await this.whenThere(head);
+        return this.open(head);
+      },
       away: (why, cause) => this.away(why, cause),
       refused: (message) => new ApiError(message),
     });
@@ -55,6 +68,14 @@ export class ApiClient {
     return requestTls({ ...options, host, port, ca, cert, key, minVersion: 'TLSv1.3' });
   }
 
+  /** Where no agent has ever been, none is waited for. */
+  private async whenThere({ signal }: RequestHead): Promise<void> {
+    const { target } = this;
+    if (target.kind !== 'unix' || this.patienceMs === 0 || !existsSync(dirname(target.path))) return;
+    const end = performance.now() + this.patienceMs;
+    while (signal?.aborted !== true && performance.now() < end && (await isAway(target.path))) await sleep(LOOK_MS);
+  }
+
   private away(why: string, cause: unknown): ApiError {
     const { target } = this;
     if (target.kind === 'unix') {
@@ -70,4 +91,17 @@ export class ApiClient {
 /** The same path, of the host that is meant. */
 function pathAt({ host }: Target, path: string): string {
   return host === undefined ? path : path.replace('/v1/', `/v1/at/${encodeURIComponent(host)}/`);
+}
+
+/** Whether nobody listens there. */
+function isAway(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const end = (is: boolean) => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.once('connect', () => end(false));
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => end(code === 'ENOENT' || code === 'ECONNREFUSED'));
+  });
 }

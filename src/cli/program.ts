@@ -24,6 +24,9 @@ import { traceCommand } from './commands/trace-command';
 import { webCommands } from './commands/web-commands';
 import { DEFAULT_SOCKET, parseTarget, TLS_FILES, type Target, type TargetOptions } from './target';
 
+/** An agent that starts anew, as one that was just made a client, has no socket meanwhile. */
+const AGENT_RESTART_MS = 5_000;
+
 const AREAS: readonly ((daolictl: Command, context: CommandContext) => void)[] = [
   statusCommand,
   clusterCommands,
@@ -73,7 +76,7 @@ export function createProgram(write: (text: string) => void): Command {
     .exitOverride();
   const options = () => daolictl.opts<GlobalOptions>();
   const context = createContext({
-    client: () => new ApiClient(targetOf(daolictl)),
+    client: () => new ApiClient(targetOf(daolictl), AGENT_RESTART_MS),
     isJson: () => options().output === 'json',
     isOwnAgent: () => options().socket === DEFAULT_SOCKET && options().host === undefined,
     isThisHost: () => options().host === undefined,
