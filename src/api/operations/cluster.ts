@@ -123,6 +123,15 @@ const MAX_BACKUP_BYTES = 256 * 1024 * 1024;
 const TAG = { tag: 'cluster' } as const;
 const CHANGE = { ...TAG, needsDirectory: true, answer: nothing } as const;
 
+const joinToken = name.max(16_384, 'is too long');
+/** Coming in with a token, for the first time or again. */
+const ENTRANCE = {
+  ...TAG,
+  method: 'post',
+  answer: z.object({ isWaiting: z.boolean().meta({ description: 'somebody has to say yes first' }) }),
+  errors: ['conflict', 'unavailable'],
+} as const;
+
 export const clusterOperations = [
   operation({
     ...TAG,
@@ -162,15 +171,12 @@ export const clusterOperations = [
     }),
   }),
   operation({
-    ...TAG,
+    ...ENTRANCE,
     needsDirectory: true,
     id: 'joinCluster',
-    method: 'post',
     path: '/v1/cluster/join',
     summary: 'Joins the cluster that the token is of; the agent starts anew. While somebody has to say yes, ask again',
-    body: ENTRY.extend({ token: name.max(16_384, 'is too long') }),
-    answer: z.object({ isWaiting: z.boolean().meta({ description: 'somebody has to say yes first' }) }),
-    errors: ['conflict', 'unavailable'],
+    body: ENTRY.extend({ token: joinToken }),
     handle: async (agent: ClusterAgent, { body: { token, ...entry } }) => ({
       isWaiting: !(await agent.cluster.join(token, entry)),
     }),
@@ -253,14 +259,11 @@ export const clusterOperations = [
     },
   }),
   operation({
-    ...TAG,
+    ...ENTRANCE,
     id: 'rejoinCluster',
-    method: 'post',
     path: '/v1/cluster/rejoin',
     summary: 'Comes back to a cluster that this host is one of, with a token; its agent starts anew',
-    body: z.strictObject({ token: name.max(16_384, 'is too long') }),
-    answer: z.object({ isWaiting: z.boolean().meta({ description: 'somebody has to say yes first' }) }),
-    errors: ['conflict', 'unavailable'],
+    body: z.strictObject({ token: joinToken }),
     handle: async (agent: ClusterAgent, { body }) => ({
       isWaiting: !(await agent.cluster.recovery.rejoin(body.token)),
     }),
