@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { OwnSwitch } from './backup/ports';
 import { formatIpv4, type Cidr } from './base/addresses';
 import type { Clock } from './base/clock';
+import { messageOf } from './base/errors';
 import type { Logger } from './base/logger';
 import { RetriedWork } from './base/retried-work';
 import { FRONT_PORT } from './cluster/front';
@@ -19,11 +20,16 @@ import type { BackupController } from './switch/backup-controllers';
 import { keyFilesIn, removeKeyFiles, writeKeyFiles, type SwitchKeys } from './switch/key-files';
 import type { Switch } from './switch/switch';
 
+/** By then Open vSwitch has connected, unless it waits between its attempts. */
+export const DIALLED_WITHIN_MS = 250;
 const TABLES: readonly DirectoryChange['table'][] = ['Switch', 'Host', 'Tunnel'];
 
 export interface OwnDatapathParts {
   readonly store: Pick<DirectoryStore, 'view' | 'host'>;
-  readonly switch: Pick<Switch, 'setBackups' | 'backups' | 'hasForeignSsl' | 'onControllerChange'>;
+  readonly switch: Pick<
+    Switch,
+    'setBackups' | 'backups' | 'hasForeignSsl' | 'onControllerChange' | 'redial' | 'reconfigure'
+  >;
   readonly controller: Pick<Controller, 'counters' | 'setHost'>;
   readonly settings: ProfileSettings;
   readonly locatorRange: Cidr;
@@ -44,6 +50,7 @@ export class OwnDatapath implements OwnSwitch {
   private written: SwitchKeys | undefined;
   private told: string | undefined;
   private stopFollowing = (): void => undefined;
+  private cancelDial = (): void => undefined;
 
   constructor(private readonly parts: OwnDatapathParts) {
     const { logger } = parts;
@@ -55,8 +62,10 @@ export class OwnDatapath implements OwnSwitch {
     });
   }
 
-  /** Open vSwitch is there, and this host is told to the controller: who stands by is followed from now on. */
+  /** Open vSwitch is there, and the controller listens: who stands by is followed from now on. */
   start(): void {
+    this.cancelDial();
+    this.cancelDial = this.parts.clock.after(DIALLED_WITHIN_MS, () => this.dial());
     this.stopFollowing();
     this.stopFollowing = this.parts.switch.onControllerChange(() => {
       this.tell();
@@ -66,8 +75,14 @@ export class OwnDatapath implements OwnSwitch {
   }
 
   stop(): void {
+    this.cancelDial();
     this.stopFollowing();
     this.work.stop();
+  }
+
+  /** The datapath has connected: should it lose this agent, it is to try again every second; see Switch. */
+  handleConnected(): void {
+    this.attempt(this.parts.switch.reconfigure(), 'Open vSwitch was not told how often to try to connect');
   }
 
   /** The directory has changed. */
@@ -113,6 +128,16 @@ export class OwnDatapath implements OwnSwitch {
     if (now === this.told) return;
     this.told = now;
     for (const listener of [...this.listeners]) listener();
+  }
+
+  /** Until it is connected, whoever stands by serves the datapath, or nobody. */
+  private dial(): void {
+    if (this.parts.controller.counters().connections > 0) return;
+    this.attempt(this.parts.switch.redial(), 'Open vSwitch was not told to connect at once');
+  }
+
+  private attempt(told: Promise<void>, problem: string): void {
+    told.catch((error: unknown) => this.parts.logger.warn(problem, { error: messageOf(error) }));
   }
 
   private async ensure(): Promise<void> {

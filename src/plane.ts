@@ -84,6 +84,7 @@ export class Plane {
       settings: flowSettings(settings),
       tellPeer,
       nextGeneration,
+      onConnected: () => this.ownSwitch.handleConnected(),
       fetchIdleTimes: () => fetchIdleTimes(management, systemClock),
     });
     const { controller, switch: ovs } = this;

@@ -114,14 +114,42 @@ function changedBridgeOps(bridge: StoredRow<BridgeRow>, profile: BridgeProfile):
   return [...updateOps('Bridge', bridge._uuid, changed), ...mutateOps('Bridge', bridge._uuid, mutations)];
 }
 
+/** Whether a target leads to this host's own agent, however it is spelled: see redialOps. */
+export function isOwnTarget({ controllerTarget }: Pick<BridgeProfile, 'controllerTarget'>, target: string): boolean {
+  return target === controllerTarget || target === respelled(controllerTarget);
+}
+
+/**
+ * Has OVS connect to the bridge's own controller at once, and not when its back-off is over. It knows controllers by their
+ * targets, so the same socket under another name is a new one to it, which it makes before the old one goes: the bridge is
+ * never without, and its flows stay. Nothing where the controller's row is not there, or its target has no path.
+ */
+export function redialOps({ controllers }: BridgeView, profile: BridgeProfile): Operation[] {
+  const own = ownController(controllers, profile);
+  if (own === undefined) return [];
+  const { controllerTarget } = profile;
+  const target = own.target === controllerTarget ? respelled(controllerTarget) : controllerTarget;
+  return updateOps('Controller', own._uuid, differing(own, { target }));
+}
+
+/** The same path with two slashes before its last name. */
+function respelled(target: string): string {
+  return target.replace(/^(unix:.*\/)/, '$1/');
+}
+
+function ownController(controllers: ReadonlyArray<StoredRow<ControllerRow>>, profile: BridgeProfile) {
+  return (
+    controllers.find(({ target }) => isOwnTarget(profile, target)) ??
+    controllers.find(({ external_ids }) => external_ids.get(ROLE_KEY) === LOCAL_ROLE)
+  );
+}
+
 function controllerOps(
   bridge: StoredRow<BridgeRow>,
   controllers: ReadonlyArray<StoredRow<ControllerRow>>,
   profile: BridgeProfile,
 ): Operation[] {
-  const own =
-    controllers.find(({ target }) => target === profile.controllerTarget) ??
-    controllers.find(({ external_ids }) => external_ids.get(ROLE_KEY) === LOCAL_ROLE);
+  const own = ownController(controllers, profile);
   if (own === undefined) {
     return [
       newController(profile),
@@ -129,8 +157,9 @@ function controllerOps(
     ];
   }
   const mutations = mapMutations('external_ids', own.external_ids, { [ROLE_KEY]: LOCAL_ROLE });
+  const target = isOwnTarget(profile, own.target) ? own.target : profile.controllerTarget;
   return [
-    ...updateOps('Controller', own._uuid, differing(own, controllerColumns(profile.controllerTarget))),
+    ...updateOps('Controller', own._uuid, differing(own, controllerColumns(target))),
     ...mutateOps('Controller', own._uuid, mutations),
   ];
 }

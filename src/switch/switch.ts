@@ -20,7 +20,16 @@ import {
   type BackupStatus,
   type SslFiles,
 } from './backup-controllers';
-import { bridgeOps, mapMutations, mutateOps, OWNER_KEY, type BridgeProfile, type BridgeView } from './bridge-profile';
+import {
+  bridgeOps,
+  isOwnTarget,
+  mapMutations,
+  mutateOps,
+  OWNER_KEY,
+  redialOps,
+  type BridgeProfile,
+  type BridgeView,
+} from './bridge-profile';
 import { OvsDatabase, type OvsDatabaseOptions } from './ovs-database';
 import type { BridgeRow, OvsRow, OvsTables, SslRow } from './ovs-tables';
 import { addPortOps, changedPortOps, isOwn, ownPorts, portRows, removePortOps, toSwitchPort } from './ports';
@@ -195,6 +204,27 @@ export class Switch {
     );
   }
 
+  /**
+   * Has OVS connect to the bridge's own controller at once: of one that was away it tries again after up to 8 s. Flows and
+   * other controllers stay. Throws `unavailable` after the deadline.
+   */
+  redial(): Promise<void> {
+    return this.queue.run(this.options.bridge, () =>
+      this.database.whileConnected(this.deadline(), async () => {
+        const operations = redialOps(this.bridgeView(), this.options);
+        if (operations.length > 0) await this.database.configure(operations);
+      }),
+    );
+  }
+
+  /**
+   * Has OVS look at its configuration again. Before 3.3 it follows what its controllers' rows say of the back-off only when it
+   * looks while a controller is connected; until then it is 8 s. Throws `unavailable` after the deadline.
+   */
+  async reconfigure(): Promise<void> {
+    await this.database.whileConnected(this.deadline(), () => this.database.configure([]));
+  }
+
   /** The controllers of other hosts that OVS was told of. Throws as bridgeRow() does. */
   backups(): BackupStatus[] {
     return backupStatuses(this.bridgeView().controllers);
@@ -226,7 +256,7 @@ export class Switch {
     const otherControllers = view.controllers
       .filter((row) => !isBackup(row))
       .map(({ target }) => target)
-      .filter((target) => target !== this.options.controllerTarget);
+      .filter((target) => !isOwnTarget(this.options, target));
     return { differences: bridgeOps(view, this.options).length, otherControllers };
   }
 

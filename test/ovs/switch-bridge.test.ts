@@ -1,5 +1,5 @@
 // The bridge and its controller against a real OVS with the dummy datapath.
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import { systemClock } from '../../src/base/clock';
@@ -122,4 +122,52 @@ test('capabilities tell versions and types; global settings are set beside those
   expect(ovsSwitch.capabilities.interfaceTypes).toContain('internal');
   await ovsSwitch.setGlobalConfig({ 'max-idle': '20000' });
   expect(await ovs.vsctl('get', 'open_vswitch', '.', 'other_config')).toBe('{max-idle="20000", mine="1"}');
+});
+
+describe('a controller that was away', () => {
+  const path = () => join(ovs.rundir, 'of.sock');
+  /** An agent that is there: OVS has a connection when both have said hello. */
+  async function listen(): Promise<{ afterMs: number; close(): void }> {
+    const server = createServer().listen(path());
+    const startedAt = Date.now();
+    const [socket] = (await once(server, 'connection')) as [Socket];
+    const afterMs = Date.now() - startedAt;
+    const hello = once(socket, 'data');
+    socket.write(Buffer.from([5, 0, 0, 8, 0, 0, 0, 1]));
+    await hello;
+    const close = () => {
+      socket.destroy();
+      server.close();
+    };
+    return { afterMs, close };
+  }
+  const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+  test('is connected to at once when told, each time; flows and others’ rows stay', async () => {
+    await ovsSwitch.ensureBridge();
+    await ovs.ofctl('add-flow', 'br-int', 'cookie=0x7,priority=9,actions=drop');
+    for (const awayMs of [20_000, 100]) {
+      await pause(awayMs);
+      const listening = listen();
+      await ovsSwitch.redial();
+      const { afterMs, close } = await listening;
+      expect(afterMs).toBeLessThan(1_000);
+      close();
+    }
+    expect(await ovs.ofctl('dump-flows', 'br-int')).toContain('cookie=0x7');
+    expect(ovsSwitch.inspect()).toEqual({ differences: 0, otherControllers: [] });
+    expect((await ovs.vsctl('get-controller', 'br-int')).trim().split('\n')).toHaveLength(1);
+  }, 60_000);
+
+  test('is tried every second, once OVS has looked at its configuration while it was there', async () => {
+    await ovsSwitch.ensureBridge();
+    const { close } = await listen();
+    await ovsSwitch.reconfigure();
+    close();
+    // OVS that backs off tries after 1, 3, 7 and 15 s.
+    await pause(8_000);
+    const again = await listen();
+    expect(again.afterMs).toBeLessThan(3_000);
+    again.close();
+  }, 60_000);
 });

@@ -7,7 +7,7 @@ import { silentLogger } from '../../src/base/logger';
 import { planSwitch } from '../../src/directory/switch-operations';
 import { formatProfile, parseProfile } from '../../src/flow-profile';
 import type { FlowHost } from '../../src/flowctl/model';
-import { OwnDatapath } from '../../src/own-datapath';
+import { DIALLED_WITHIN_MS, OwnDatapath } from '../../src/own-datapath';
 import type { BackupController, BackupStatus } from '../../src/switch/backup-controllers';
 import { keyFilesIn, type SwitchKeys } from '../../src/switch/key-files';
 import { ManualClock } from '../fakes/manual-clock';
@@ -56,12 +56,15 @@ describe('who stands by', () => {
   let tellChange: () => void;
   let clock: ManualClock;
   let own: OwnDatapath;
+  let connections: number;
+  const dials: string[] = [];
 
   beforeEach(async () => {
     cluster = await createSmallCluster();
     folder = mkdtempSync(join(tmpdir(), 'own-'));
     keys = { certificate: 'certificate', key: 'key', authority: 'authority' };
-    [isForeign, told, clock] = [false, [], new ManualClock()];
+    [isForeign, told, clock, connections] = [false, [], new ManualClock(), 0];
+    dials.length = 0;
     own = new OwnDatapath({
       store: cluster.h1,
       switch: {
@@ -71,8 +74,10 @@ describe('who stands by', () => {
           return isForeign;
         },
         onControllerChange: (listener) => ((tellChange = listener), () => undefined),
+        redial: () => (dials.push('redial'), Promise.resolve()),
+        reconfigure: () => (dials.push('reconfigure'), Promise.resolve()),
       },
-      controller: { setHost: () => undefined, counters: () => ({ datapaths: 1 }) as never },
+      controller: { setHost: () => undefined, counters: () => ({ datapaths: 1, connections }) as never },
       settings,
       locatorRange: host.locatorRange,
       keys: () => keys,
@@ -111,6 +116,21 @@ describe('who stands by', () => {
     await setBackups();
     expect(told.at(-1)).toEqual([]);
     expect(existsSync(privateKey)).toBe(false);
+  });
+
+  test('Open vSwitch that has not connected after a moment is told to, once', () => {
+    clock.advance(DIALLED_WITHIN_MS - 1);
+    expect(dials).toEqual([]);
+    clock.advance(60_000);
+    expect(dials).toEqual(['redial']);
+    own.handleConnected();
+    expect(dials).toEqual(['redial', 'reconfigure']);
+  });
+
+  test('one that has connected by itself is not', () => {
+    connections = 1;
+    clock.advance(60_000);
+    expect(dials).toEqual([]);
   });
 
   test('a host that has left its cluster has none', async () => {
