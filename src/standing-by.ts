@@ -9,6 +9,7 @@ import { systemClock } from './base/clock';
 import type { Logger } from './base/logger';
 import type { PulseLinksParts } from './cluster/pulse-links';
 import { DatapathStandbys } from './datapath-standbys';
+import type { SwitchRow } from './directory/rows';
 import type { DirectoryStore } from './directory/store';
 
 export interface StandingByParts {
@@ -68,10 +69,18 @@ export class StandingBy {
     const row = store.view.switchOf(store.host);
     const isConnected = (host: string) => links.get(host)?.isConnected === true;
     return {
-      master: row?.master ?? (row === undefined && this.own?.isMaster !== false ? store.host : null),
+      master: this.master(row),
       obstacle: this.own?.obstacle ?? null,
       backups: [...(row?.backups ?? [])].sort().map((host) => ({ host, isConnected: isConnected(host) })),
       standsBy: this.backups.standingBy(),
     };
+  }
+
+  /** The directory says that this host is in charge before it is, and may not know for a while that it is. */
+  private master(row: SwitchRow | undefined): string | null {
+    const { host } = this.parts.store;
+    const isAlone = this.own === undefined && row === undefined;
+    if (isAlone || this.own?.isMaster === true) return host;
+    return row?.master === host ? null : (row?.master ?? null);
   }
 }

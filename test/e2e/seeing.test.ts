@@ -10,6 +10,7 @@ import { waitFor, type Host } from '../../lab/host';
 import type { ShownDiagnosis } from '../../src/api/operations/doctor';
 import type { ShownDrops } from '../../src/api/operations/drops';
 import type { ShownRoute } from '../../src/api/operations/routes';
+import type { AgentStatus } from '../../src/api/operations/status';
 import type { ShownTrace } from '../../src/api/operations/trace';
 import { formatEnd } from '../../src/api/ends';
 import { ping, remove } from './support/peers';
@@ -263,7 +264,13 @@ describe('a capture', () => {
     await h1.killAgent();
     await ended;
     await waitFor('its end', async () => (await tcpdumps(h1)) === '0');
-    await waitFor('the agent', async () => (await h1.tryDaolictl('status')).stdout.includes('ready'));
+    // Until its datapath has come back to it, what is denied is denied by h2, which stands by for it.
+    await waitFor('the agent to be in charge', async () => {
+      const { code, stdout } = await h1.tryDaolictl('--output', 'json', 'status');
+      if (code !== 0) return false;
+      const { state, charges } = JSON.parse(stdout) as AgentStatus;
+      return state === 'ready' && charges.master === 'h1';
+    });
   });
 });
 
