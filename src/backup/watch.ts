@@ -12,6 +12,8 @@ export type Life = 'serving' | 'idle' | 'gone';
 export const GONE_AFTER_MS = 1_500;
 /** What nothing was heard of yet has this time, to be connected with. */
 const BEGIN_MS = 3_000;
+/** It has twice the time with each time that it came back and did not say that it is in charge, and this at most. */
+const MAX_BEGIN_MS = 12_000;
 /** What is called later than this was held up here: the others had no chance to be heard. */
 const LATE_MS = 250;
 
@@ -19,6 +21,9 @@ interface Watched {
   /** Until when it is as it is, if nothing more is heard. */
   servesUntil: number;
   livesUntil: number;
+  /** What it is given where it is seen otherwise than by its answers, and until when it was given that. */
+  grantMs: number;
+  grantedUntil: number;
   /** As it was told last. */
   life: Life;
   cancel: () => void;
@@ -55,14 +60,25 @@ export class Watch {
     const until = state === 'leaving' ? -Infinity : this.clock.now() + GONE_AFTER_MS;
     watched.livesUntil = until;
     if (state !== 'idle') watched.servesUntil = until;
+    if (state === 'serving') watched.grantMs = BEGIN_MS;
+    if (state === 'leaving') watched.grantedUntil = -Infinity;
     this.judge(host, watched);
   }
 
-  /** It was seen to be there in another way: it counts as serving as if it were new. */
+  /**
+   * It was seen to be there in another way: it counts as serving as if it were new, and longer each time until it has said that
+   * it serves. So two do not take a datapath from each other again and again. What is seen twice at once counts once.
+   */
   presume(host: string): void {
     const watched = this.hosts.get(host);
     if (watched === undefined) return;
-    watched.livesUntil = watched.servesUntil = this.clock.now() + BEGIN_MS;
+    const now = this.clock.now();
+    if (now >= watched.grantedUntil) {
+      watched.grantedUntil = now + watched.grantMs;
+      watched.grantMs = Math.min(2 * watched.grantMs, MAX_BEGIN_MS);
+    }
+    watched.livesUntil = Math.max(watched.livesUntil, watched.grantedUntil);
+    watched.servesUntil = Math.max(watched.servesUntil, watched.grantedUntil);
     this.judge(host, watched);
   }
 
@@ -72,7 +88,14 @@ export class Watch {
 
   private enter(host: string): void {
     const until = this.clock.now() + BEGIN_MS;
-    const watched: Watched = { servesUntil: until, livesUntil: until, life: 'serving', cancel: () => undefined };
+    const watched: Watched = {
+      servesUntil: until,
+      livesUntil: until,
+      grantMs: BEGIN_MS,
+      grantedUntil: -Infinity,
+      life: 'serving',
+      cancel: () => undefined,
+    };
     this.hosts.set(host, watched);
     this.judge(host, watched);
   }

@@ -68,6 +68,27 @@ test('a new one, and one that was seen otherwise, has the time to be heard', () 
   expect(watch.lifeOf('a')).toBe('gone');
 });
 
+test('one that comes back again and again without being in charge has longer each time, until it says that it is', () => {
+  watch.setHosts(new Set(['a']));
+  /** Milliseconds for which it counts as serving after it was seen, and once more at the same time. */
+  const granted = () => {
+    clock.advance(60_000);
+    watch.presume('a');
+    clock.advance(5);
+    watch.presume('a');
+    watch.hear('a', 'idle');
+    let ms = 5;
+    for (; watch.lifeOf('a') === 'serving'; ms += 100) clock.advance(100);
+    return Math.floor(ms / 1_000);
+  };
+  expect([granted(), granted(), granted(), granted()]).toEqual([3, 6, 12, 12]);
+  watch.hear('a', 'serving');
+  expect([granted(), granted()]).toEqual([3, 6]);
+  watch.presume('a');
+  watch.hear('a', 'leaving');
+  expect(watch.lifeOf('a')).toBe('gone');
+});
+
 test('who is not watched is gone, and told of no more', () => {
   watch.setHosts(new Set(['a']));
   watch.hear('b', 'serving');
