@@ -13,6 +13,8 @@ import { ProtocolError } from '../openflow/protocol-error';
 const SLAB_BYTES = 1024 * 1024;
 /** Written at once, before the turn ends: larger slabs only make memory. */
 const FLUSH_BYTES = 512 * 1024;
+/** Over so much that the peer has not read its echoes go unanswered: it has enough to read to know that somebody is there. */
+const MAX_UNREAD_BYTES = 1024 * 1024;
 const LINGER_MS = 500;
 const NO_DATA = Buffer.alloc(0);
 
@@ -109,6 +111,8 @@ export class Connection {
   }
 
   private answerEcho(buffer: Buffer, offset: number, length: number): void {
+    // Nobody stops reading of it, as Open vSwitch stops, too, while a hundred of its answers are unread.
+    if (this.queuedBytes >= MAX_UNREAD_BYTES) return;
     const data = buffer.subarray(offset + 8, offset + length);
     encodeEcho(this.writer, buffer.readUInt32BE(offset + 4), { type: 'echoReply', data });
   }
