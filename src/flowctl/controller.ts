@@ -70,6 +70,11 @@ export interface ControllerOptions {
   readonly tellPeer?: TellPeer;
   /** 16 hex digits: the datapath of endpoints that name none. Without it, the one that connected last. */
   readonly datapathId?: string;
+  /**
+   * How many packets a second each datapath may ask about, where it is another host's, whose meters may let through what they
+   * like. Those above are dropped.
+   */
+  readonly packetInsPerSecond?: number;
   /** How long flows were idle, where that can be asked: see idle-query.ts. Routes are listed without it where it fails. */
   readonly fetchIdleTimes?: () => Promise<IdleTimes>;
   /**
@@ -129,8 +134,9 @@ export class Controller {
   private makeSessionParts(): SessionParts {
     const { inventory, settings, routeWriter, staticWriter, conversations, probes } = this;
     const { rules: routes, counts: counters, denied: denials } = this;
-    const { clock, tellPeer = () => undefined } = this.options;
+    const { clock, tellPeer = () => undefined, packetInsPerSecond } = this.options;
     return {
+      ...(packetInsPerSecond === undefined ? {} : { packetInsPerSecond }),
       inventory,
       settings,
       counters,

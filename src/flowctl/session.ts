@@ -6,6 +6,7 @@
 import type { Ipv4, Mac } from '../base/addresses';
 import type { Clock } from '../base/clock';
 import { DaoliError } from '../base/errors';
+import { TokenBucket } from '../base/token-bucket';
 import { NXPIF, OFPM_ALL, OFPMP, OFPR, OFPT } from '../openflow/constants';
 import { decodeError, errorName, type ErrorMessage } from '../openflow/error';
 import { decodeFlowRemoved } from '../openflow/flow-removed';
@@ -43,6 +44,8 @@ export interface SessionParts extends Omit<RepairParts, 'datapath'> {
   readonly counters: FlowCounters;
   readonly settings: FlowSettings;
   readonly clock: Clock;
+  /** See ControllerOptions. */
+  readonly packetInsPerSecond?: number;
   /** The datapath has everything that it should have, for the first time in this session. */
   ready(session: Session): void;
   ended(session: Session): void;
@@ -61,6 +64,7 @@ export class Session implements LinkWorker {
   private readonly packetIn = new PacketInView();
   private readonly turnNow: Turn;
   private isOverwhelmed = false;
+  private readonly packetIns: TokenBucket | undefined;
   private repair: Repair | undefined;
   private repairAgain = false;
 
@@ -70,7 +74,8 @@ export class Session implements LinkWorker {
     readonly datapath: DatapathState,
     private readonly parts: SessionParts,
   ) {
-    const { clock, settings } = parts;
+    const { clock, settings, packetInsPerSecond: rate } = parts;
+    this.packetIns = rate === undefined ? undefined : new TokenBucket(rate, rate, clock.now());
     const { writer } = link.connection;
     this.requests = new PendingRequests(clock, settings.installTimeoutMs);
     this.turnNow = { datapath, writer, nowMs: clock.now() };
@@ -196,11 +201,11 @@ export class Session implements LinkWorker {
 
   private takePacketIn(buffer: Buffer, offset: number, length: number): void {
     const { packetIn, parts, turnNow: turn } = this;
-    packetIn.decode(buffer, offset, length);
-    if (this.isOverwhelmed) {
+    if (this.isOverwhelmed || this.packetIns?.take(turn.nowMs) === false) {
       parts.counters.packetInsDropped += 1;
       return;
     }
+    packetIn.decode(buffer, offset, length);
     const { writer } = turn;
     const { pending } = writer;
     try {

@@ -330,6 +330,21 @@ test('what the datapath does not read is bounded: packet-outs are given up first
   socket.destroy();
 });
 
+test('a datapath of another host asks about so many packets a second, whatever its meters let through', async () => {
+  await start({ packetInsPerSecond: 20 });
+  for (let n = 11; n <= 12; n += 1) controller.addEndpoint(endpoint(n)).catch(() => undefined);
+  const { tell } = await enter(new FakeDatapath());
+  await ready();
+  const counts = () => [controller.counters().packetIns, controller.counters().packetInsDropped];
+  tell(Buffer.concat(Array.from({ length: 100 }, () => packetIn(11, 12))));
+  await until(() => counts()[1]! > 0 && counts()[0]! + counts()[1]! === 100);
+  expect(counts()).toEqual([20, 80]);
+  clock.advance(500);
+  tell(Buffer.concat(Array.from({ length: 100 }, () => packetIn(11, 12))));
+  await until(() => counts()[0]! + counts()[1]! === 200);
+  expect(counts()).toEqual([30, 170]);
+});
+
 test('a datapath that refuses bundles gets its flows one by one', async () => {
   await start();
   const fake = new FakeDatapath();
