@@ -37,7 +37,8 @@ export class OwnMastery {
   private disputed: number | undefined;
   /** Since when, in monotonic milliseconds, others do not answer, and what ends the looks at them. */
   private readonly away = new Map<string, { readonly since: number; readonly cancel: () => void }>();
-  private cancelSettle = (): void => undefined;
+  /** While it waits for more; more do not make it longer. */
+  private cancelSettle: (() => void) | undefined;
   private endConnected = (): void => undefined;
   private isLeaving = false;
 
@@ -75,9 +76,15 @@ export class OwnMastery {
 
   /** Takes what one transaction changed. */
   take(changes: readonly DirectoryChange[]): void {
-    if (!changes.some((change) => this.matters(change))) return;
-    this.cancelSettle();
-    this.cancelSettle = this.parts.clock.after(SETTLE_MS, () => this.telling.ask());
+    const { store, clock } = this.parts;
+    if (changes.some(({ table, kind }) => table === 'Host' && kind === 'delete')) {
+      for (const host of [...this.away.keys()]) if (store.view.host(host) === undefined) this.setAway(host, false);
+    }
+    if (this.cancelSettle !== undefined || !changes.some((change) => this.matters(change))) return;
+    this.cancelSettle = clock.after(SETTLE_MS, () => {
+      this.cancelSettle = undefined;
+      this.telling.ask();
+    });
   }
 
   /** A host was heard, or is heard no more. */
@@ -99,7 +106,7 @@ export class OwnMastery {
   stop(): void {
     this.leave();
     this.endConnected();
-    this.cancelSettle();
+    this.cancelSettle?.();
     for (const host of [...this.away.keys()]) this.setAway(host, false);
     this.telling.stop();
   }
