@@ -196,7 +196,7 @@ export class Agent implements ShownAgent {
       now: () => systemClock.now(),
     });
     const setPeers = (hosts: ReadonlySet<string>) => this.cluster.setPeers(hosts);
-    this.standing = new StandingBy({ store, locatorRange, setPeers, logger });
+    this.standing = new StandingBy({ store, settings, locatorRange, setPeers, logger });
     this.cluster = this.createCluster();
     this.tunnels = new TunnelFollower({
       ...world,

@@ -8,7 +8,7 @@ import type { Clock } from './base/clock';
 import { messageOf } from './base/errors';
 import type { Logger } from './base/logger';
 import type { DirectoryStore } from './directory/store';
-import { parseProfile } from './flow-profile';
+import { parseProfile, type FlowProfile } from './flow-profile';
 import { DatapathLink } from './flowctl/datapath-link';
 import { DEFAULT_FLOW_SETTINGS } from './flowctl/model';
 import { StandbyController } from './standby-controller';
@@ -16,6 +16,7 @@ import { StandbyController } from './standby-controller';
 export interface StandbysParts {
   readonly store: Pick<DirectoryStore, 'view' | 'onChange'>;
   readonly locatorRange: Cidr;
+  readonly settings: { readonly packetInRate: number };
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -30,6 +31,9 @@ export class DatapathStandbys implements Standbys {
   of(host: string): DatapathStandby {
     const known = this.standbys.get(host);
     if (known !== undefined) return known;
+    for (const [name, { isConnected }] of this.standbys) {
+      if (!isConnected && this.parts.store.view.host(name) === undefined) this.standbys.delete(name);
+    }
     const standby = new DatapathStandby(host, this.parts, {
       connected: (isConnected) => this.connectedListeners.forEach((listener) => listener(host, isConnected)),
       demoted: () => this.demotedListeners.forEach((listener) => listener(host)),
@@ -69,6 +73,9 @@ export class DatapathStandby implements Standby {
   private link: DatapathLink | undefined;
   /** What serves the datapath, or is about to. */
   private charge: StandbyController | undefined;
+  /** What the host has told last of its datapath, and what can be read of that. */
+  private read = '';
+  private readable: FlowProfile | undefined;
 
   constructor(
     private readonly host: string,
@@ -78,6 +85,11 @@ export class DatapathStandby implements Standby {
 
   get isConnected(): boolean {
     return this.link !== undefined;
+  }
+
+  /** See Standby. */
+  get isDescribed(): boolean {
+    return this.profile() !== undefined;
   }
 
   /** Whether this host is its master, and serves it. */
@@ -101,10 +113,11 @@ export class DatapathStandby implements Standby {
 
   async take(generation: bigint): Promise<Taken> {
     const { link } = this;
-    if (link === undefined) return 'away';
+    const profile = this.profile();
+    if (link === undefined || profile === undefined) return 'away';
     this.drop();
-    const charge = this.createController();
-    if (charge === undefined) return 'away';
+    const { host } = this;
+    const charge = new StandbyController({ ...this.parts, host, profile: () => this.profile() ?? profile });
     this.charge = charge;
     await charge.load();
     // It may have been released meanwhile, or have gone away.
@@ -140,6 +153,8 @@ export class DatapathStandby implements Standby {
 
   /** One that connects anew takes the place of its former connection. */
   private settle(link: DatapathLink): void {
+    // It may have ended with the very bytes in which it agreed.
+    if (!link.isIdentified) return;
     this.link?.close(`datapath ${link.datapathId} connected anew`);
     this.link = link;
     this.events.connected(true);
@@ -157,16 +172,20 @@ export class DatapathStandby implements Standby {
     this.events.connected(false);
   }
 
-  private createController(): StandbyController | undefined {
+  /** What the host has told of its datapath; undefined before, and where it cannot be read. */
+  private profile(): FlowProfile | undefined {
     const { store, logger } = this.parts;
     const { host } = this;
+    const text = store.view.switchOf(host)?.profile ?? '';
+    if (text === this.read) return this.readable;
+    this.read = text;
+    this.readable = undefined;
     try {
-      const profile = parseProfile(store.view.switchOf(host)?.profile ?? '');
-      return new StandbyController({ ...this.parts, host, profile });
+      if (text !== '') this.readable = parseProfile(text);
     } catch (error) {
       logger.error('the datapath of another host cannot be served', { host, error: messageOf(error) });
-      return undefined;
     }
+    return this.readable;
   }
 
   private drop(): void {

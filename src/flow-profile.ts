@@ -1,9 +1,12 @@
-// What a controller of a datapath must know that is in no row of the directory, as text: the host around the datapath, and the
-// settings. Every host writes its own into its Switch row, for those that stand by for it.
+// What a controller of a datapath must know of the host around it: what is in the directory, worked out from its rows, and what is
+// in none, as text. Every host writes that into its Switch row, for those that stand by for it.
 
 import { z } from 'zod';
-import type { Ipv4, Mac } from './base/addresses';
+import type { Cidr, Mac } from './base/addresses';
 import { DaoliError } from './base/errors';
+import { dnsAddressOf, hostLocator } from './directory/allocation';
+import { reachOf } from './directory/reach';
+import type { DirectoryView } from './directory/view';
 import { DEFAULT_FLOW_SETTINGS, type FlowHost, type FlowSettings } from './flowctl/model';
 
 /** What people set; the rest is alike everywhere. */
@@ -12,31 +15,28 @@ export type ProfileSettings = Pick<
   'idleTimeoutSeconds' | 'packetInRate' | 'packetInBurst' | 'maxRoutesPerEndpoint'
 >;
 
-export interface FlowProfile {
-  readonly host: FlowHost;
+/** The ports and the datapath, as the host itself has found them. */
+export interface OwnFacts {
+  readonly hostPort?: FlowHost['hostPort'] | undefined;
+  readonly fabric?: FlowHost['fabric'] | undefined;
+  readonly kernelDatapath: boolean;
+}
+
+export interface FlowProfile extends OwnFacts {
   readonly settings: ProfileSettings;
 }
 
 const number = (min: number, max: number) => z.number().int().min(min).max(max);
-const ipv4 = number(0, 0xffff_ffff).transform((value) => value as Ipv4);
 const mac = number(0, 0xffff_ffff_ffff).transform((value) => value as Mac);
 const portNo = number(1, 0xfeff);
 const mtu = number(68, 65_535);
-const isSet = z.boolean();
 
-const PROFILE = z.strictObject({
-  host: z.strictObject({
-    routerMac: mac,
-    hostPort: z.strictObject({ portNo, mac }).exactOptional(),
-    hostAddress: ipv4,
-    serverAddress: ipv4.exactOptional(),
-    fabric: z.strictObject({ portNo, mtu, isNarrow: isSet }).exactOptional(),
-    hasTunnels: isSet.exactOptional(),
-    dnsAddress: ipv4.exactOptional(),
-    locatorRange: z.strictObject({ base: ipv4, prefix: number(10, 32) }),
-    kernelDatapath: isSet,
-  }),
-  settings: z.strictObject({
+/** Hosts of later versions may say more. */
+const PROFILE = z.object({
+  hostPort: z.object({ portNo, mac }).exactOptional(),
+  fabric: z.object({ portNo, mtu, isNarrow: z.boolean() }).exactOptional(),
+  kernelDatapath: z.boolean(),
+  settings: z.object({
     idleTimeoutSeconds: number(1, 65_535),
     packetInRate: number(1, 1_000_000),
     packetInBurst: number(1, 1_000_000),
@@ -44,8 +44,8 @@ const PROFILE = z.strictObject({
   }),
 });
 
-export function formatProfile(profile: FlowProfile): string {
-  return JSON.stringify(profile);
+export function formatProfile({ hostPort, fabric, kernelDatapath, settings }: FlowProfile): string {
+  return JSON.stringify({ hostPort, fabric, kernelDatapath, settings });
 }
 
 /** Throws `invalid` where it is none: another host has written it. */
@@ -55,4 +55,27 @@ export function parseProfile(text: string): FlowProfile {
   } catch (error) {
     throw new DaoliError('invalid', 'what a host says of its datapath cannot be read', undefined, { cause: error });
   }
+}
+
+/** What a controller is told of the host; undefined while it has no row, or no locator of its own. */
+export function flowHostOf(
+  view: Pick<DirectoryView, 'host' | 'hosts' | 'tunnel'>,
+  name: string,
+  { hostPort, fabric, kernelDatapath, locatorRange }: OwnFacts & { readonly locatorRange: Cidr },
+): FlowHost | undefined {
+  const row = view.host(name);
+  const hostAddress = row && hostLocator(row, locatorRange);
+  if (row === undefined || hostAddress === undefined) return undefined;
+  const { routerMac, address: serverAddress } = row;
+  return {
+    routerMac,
+    ...(hostPort === undefined ? {} : { hostPort }),
+    hostAddress,
+    // Only hosts of a cluster have an address, and answer for names.
+    ...(serverAddress === undefined ? {} : { serverAddress, dnsAddress: dnsAddressOf(locatorRange) }),
+    ...(fabric === undefined ? {} : { fabric }),
+    hasTunnels: [...view.hosts()].some((other) => reachOf(view, name, other) === 'tunnel'),
+    locatorRange,
+    kernelDatapath,
+  };
 }

@@ -114,7 +114,7 @@ export class OwnDatapath implements OwnSwitch {
 
   profile(): string {
     const { settings } = this.parts;
-    return this.flowHost === undefined ? '' : formatProfile({ host: this.flowHost, settings });
+    return this.flowHost === undefined ? '' : formatProfile({ ...this.flowHost, settings });
   }
 
   onChange(listener: () => void): () => void {

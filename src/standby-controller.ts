@@ -9,18 +9,24 @@ import { endpointState, type DirectoryChange, type EndpointRow, type NetworkId }
 import type { DirectoryStore } from './directory/store';
 import { flowNetworkOf } from './driver/network-pools';
 import { flowEndpointOf } from './driver/wiring';
-import type { FlowProfile } from './flow-profile';
+import { flowHostOf, type FlowProfile } from './flow-profile';
 import { Controller } from './flowctl/controller';
 import { Neighbours } from './neighbours';
 import { PolicyFollower } from './policy-follower';
 import { RelayFollower } from './relay-follower';
 
+/** What is worked out of the host around the datapath is in these. */
+const HOST_TABLES: readonly DirectoryChange['table'][] = ['Host', 'Tunnel', 'Switch'];
+
 export interface StandbyControllerParts {
   readonly store: Pick<DirectoryStore, 'view' | 'onChange'>;
   /** Whose datapath it is. */
   readonly host: string;
-  readonly profile: FlowProfile;
+  /** What it has told of it: also later, when it is another. */
+  readonly profile: () => FlowProfile;
   readonly locatorRange: Cidr;
+  /** Of this host: what its own ports may ask a second, that datapath may. */
+  readonly settings: { readonly packetInRate: number };
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -34,21 +40,25 @@ export class StandbyController {
 
   constructor(private readonly parts: StandbyControllerParts) {
     const { store, host, profile, locatorRange, clock, logger } = parts;
+    const { packetInRate: packetInsPerSecond } = parts.settings;
     // Other hosts' controllers are told nothing: a word is taken from the host alone whose endpoint it is about.
-    this.controller = new Controller({ clock, logger, settings: profile.settings });
-    this.controller.setHost(profile.host);
+    this.controller = new Controller({ clock, logger, packetInsPerSecond, settings: profile().settings });
     const { controller } = this;
     const seen = { view: store.view, host };
-    const networks = { tellController: (id: NetworkId) => Promise.resolve(this.tellNetwork(id)) };
+    const networks = { tellController: (id: NetworkId) => this.attempt(id, () => this.tellNetwork(id)) };
     this.policies = new PolicyFollower(seen, controller);
     // The kernel's routes of that host stay as they are.
     this.relays = new RelayFollower({ store: seen, locatorRange, controller, setRelayed: () => undefined });
     this.neighbours = new Neighbours({ settings: { locatorRange }, store: seen, controller, networks, logger });
   }
 
-  /** Enters all that there is, and follows it from now on. To be done before a datapath is adopted, which is compared with it. */
+  /**
+   * Enters all that there is, and follows it from now on. To be done before a datapath is adopted, which is compared with it.
+   * What cannot be entered is left out, and told.
+   */
   async load(): Promise<void> {
     const { store, host } = this.parts;
+    this.tellHost();
     this.policies.load();
     this.relays.load();
     await this.neighbours.load();
@@ -61,17 +71,28 @@ export class StandbyController {
     this.stopFollowing();
   }
 
+  /** What went comes first, so that the address of who has moved to another host is free when that is told. */
   private take(changes: readonly DirectoryChange[]): void {
+    const { host } = this.parts;
+    if (changes.some(({ table }) => HOST_TABLES.includes(table))) this.tellHost();
+    for (const change of changes) {
+      if (change.table !== 'Endpoint' || change.kind !== 'delete' || change.previous.host !== host) continue;
+      const { id } = change.previous;
+      void this.attempt(id, () => this.controller.removeEndpoint(id));
+    }
     this.neighbours.take(changes);
     for (const change of changes) {
-      if (change.table !== 'Endpoint') continue;
-      const row = change.kind === 'delete' ? change.previous : change.row;
-      if (row.host !== this.parts.host) continue;
-      if (change.kind === 'delete') this.attempt(row.id, this.controller.removeEndpoint(row.id));
-      else this.tellOwn(row);
+      if (change.table === 'Endpoint' && change.kind !== 'delete' && change.row.host === host) this.tellOwn(change.row);
     }
     this.policies.take(changes);
     this.relays.take(changes);
+  }
+
+  /** Nothing where that host's row has gone: what it was holds until it is not to be served any more. */
+  private tellHost(): void {
+    const { store, host, profile, locatorRange } = this.parts;
+    const flowHost = flowHostOf(store.view, host, { ...profile(), locatorRange });
+    if (flowHost !== undefined) this.controller.setHost(flowHost);
   }
 
   /** An endpoint of that host, from its Join to its Leave. */
@@ -79,10 +100,9 @@ export class StandbyController {
     const { controller } = this;
     const network = this.parts.store.view.network(endpoint.networkId);
     const isThere = network !== undefined && endpointState(endpoint) === 'joined';
-    const told = isThere
-      ? controller.addEndpoint(flowEndpointOf(endpoint, network))
-      : controller.removeEndpoint(endpoint.id);
-    this.attempt(endpoint.id, told);
+    void this.attempt(endpoint.id, () =>
+      isThere ? controller.addEndpoint(flowEndpointOf(endpoint, network)) : controller.removeEndpoint(endpoint.id),
+    );
   }
 
   private tellNetwork(id: NetworkId): void {
@@ -91,10 +111,12 @@ export class StandbyController {
     if (network !== undefined) this.controller.setNetwork(flowNetworkOf(view, network));
   }
 
-  private attempt(id: string, told: Promise<unknown>): void {
+  private async attempt(id: string, tell: () => unknown): Promise<void> {
     const { logger, host } = this.parts;
-    told.catch((error: unknown) =>
-      logger.info('the datapath of another host has not confirmed a change', { host, id, error: messageOf(error) }),
-    );
+    try {
+      await tell();
+    } catch (error) {
+      logger.info('the datapath of another host has not confirmed a change', { host, id, error: messageOf(error) });
+    }
   }
 }

@@ -15,6 +15,8 @@ import type { DirectoryStore } from './directory/store';
 export interface StandingByParts {
   readonly store: DirectoryStore;
   readonly locatorRange: Cidr;
+  /** See StandbyController. */
+  readonly settings: { readonly packetInRate: number };
   /** Whom this host asks whether they are there. */
   readonly setPeers: (hosts: ReadonlySet<string>) => void;
   readonly logger: Logger;

@@ -15,11 +15,12 @@ import {
 import type { Clock } from './base/clock';
 import { DaoliError, messageOf } from './base/errors';
 import type { Logger } from './base/logger';
-import { mayShareL2, reachOf } from './directory/reach';
+import { mayShareL2 } from './directory/reach';
 import { dnsAddressOf, hostLocator, MAX_ENDPOINT_PORT_NO } from './directory/allocation';
 import type { HostRow } from './directory/rows';
 import type { DirectoryStore } from './directory/store';
 import { KeyedQueue } from './base/keyed-queue';
+import { flowHostOf } from './flow-profile';
 import type { FlowFabric, FlowHost } from './flowctl/model';
 import type { FirewallConfig, Host, HostAddress, HostRoute, PublishedEndpoint } from './host/host';
 import { TUNNEL_NAME } from './host/tunnel-plan';
@@ -141,17 +142,9 @@ export class Underlay {
       (error: unknown) => this.withoutFabric(error),
     );
     this.fabricMtu = fabric?.mtu;
-    controller.setHost({
-      routerMac: own.row.routerMac,
-      ...(this.hostPort === undefined ? {} : { hostPort: this.hostPort }),
-      hostAddress: own.address,
-      ...(own.dnsAddress === undefined ? {} : { dnsAddress: own.dnsAddress }),
-      ...(own.row.address === undefined ? {} : { serverAddress: own.row.address }),
-      ...(fabric === undefined ? {} : { fabric }),
-      hasTunnels: this.hasPeer((other) => reachOf(store.view, store.host, other) === 'tunnel'),
-      locatorRange: settings.locatorRange,
-      kernelDatapath: datapath === 'system',
-    });
+    const facts = { fabric, hostPort: this.hostPort, kernelDatapath: datapath === 'system' };
+    const flowHost = flowHostOf(store.view, store.host, { ...facts, ...settings });
+    if (flowHost !== undefined) controller.setHost(flowHost);
   }
 
   private withFabric(fabric: FlowFabric | undefined): FlowFabric | undefined {

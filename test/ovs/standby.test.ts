@@ -49,11 +49,12 @@ beforeEach(async () => {
   events.length = 0;
   ovs = await startOvs();
   cluster = await createSmallCluster();
-  const profile = formatProfile({ host: hostAround(), settings: SETTINGS });
+  const profile = formatProfile({ ...hostAround(), settings: SETTINGS });
   await change(cluster.h1, (context) => planSwitch(context, { generation: 1, backups: ['h2'], profile }));
   standbys = new DatapathStandbys({
     store: cluster.h2,
     locatorRange: RANGE,
+    settings: SETTINGS,
     clock: systemClock,
     logger: silentLogger,
   });

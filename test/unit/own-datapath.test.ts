@@ -23,25 +23,32 @@ const host: FlowHost = {
   kernelDatapath: false,
 };
 const settings = { idleTimeoutSeconds: 60, packetInRate: 1000, packetInBurst: 1000, maxRoutesPerEndpoint: 4096 };
+const { hostPort, fabric, kernelDatapath } = host;
+const profile = { hostPort, fabric, kernelDatapath, settings };
 
 describe('a profile', () => {
   test('is text that says the same again, of a few hundred characters', () => {
-    const text = formatProfile({ host, settings });
-    expect(parseProfile(text)).toEqual({ host, settings });
+    const text = formatProfile(profile);
+    expect(parseProfile(text)).toEqual(profile);
     expect(text.length).toBeLessThan(1000);
-    const { hostPort: _, fabric: __, ...bare } = host;
-    expect(parseProfile(formatProfile({ host: bare, settings })).host).toEqual(bare);
+    const bare = { kernelDatapath: true, settings };
+    expect(parseProfile(formatProfile(bare))).toEqual(bare);
+  });
+
+  test('has nothing that the directory has', () => {
+    expect(JSON.parse(formatProfile({ ...host, settings }))).toEqual(profile);
+  });
+
+  test('of a later version may say more', () => {
+    const more = { ...profile, fabric: { ...host.fabric, more: 1 }, settings: { ...settings, more: [] }, more: {} };
+    expect(parseProfile(JSON.stringify(more))).toEqual(profile);
   });
 
   test.each([
     ['nothing', ''],
     ['no profile', '{}'],
-    [
-      'a port that is none',
-      formatProfile({ host: { ...host, hostPort: { portNo: 0, mac: host.routerMac } }, settings }),
-    ],
-    ['no timeout', formatProfile({ host, settings: { ...settings, idleTimeoutSeconds: 0 } })],
-    ['more than there is', formatProfile({ host: { ...host, more: 1 } as FlowHost, settings })],
+    ['a port that is none', formatProfile({ ...profile, hostPort: { portNo: 0, mac: host.routerMac } })],
+    ['no timeout', formatProfile({ ...profile, settings: { ...settings, idleTimeoutSeconds: 0 } })],
   ])('%s is none', (_, text) => {
     expect(() => parseProfile(text)).toThrow(expect.objectContaining({ code: 'invalid' }));
   });
@@ -145,7 +152,7 @@ describe('who stands by', () => {
     own.setHost(host);
     own.setHost({ ...host });
     expect(changes).toBe(1);
-    expect(parseProfile(own.profile())).toEqual({ host, settings });
+    expect(parseProfile(own.profile())).toEqual(profile);
     expect(own.obstacle).toBeUndefined();
     isForeign = true;
     tellChange();
