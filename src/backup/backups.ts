@@ -13,7 +13,7 @@ import type { DirectoryStore } from '../directory/store';
 import { planResignation, planTakeover } from '../directory/switch-operations';
 import { backupsInOrder } from './choose';
 import { OwnMastery } from './own-mastery';
-import type { NextGeneration, OwnSwitch, Standbys } from './ports';
+import type { NextGeneration, OwnSwitch, Standbys, Taken } from './ports';
 import { STANDING_BY, step, type Effect, type Event, type Facts, type State } from './takeover';
 import { Watch } from './watch';
 
@@ -24,7 +24,10 @@ const RESIGN_AGAIN_MS = 1_000;
 const LEAVE_MS = 1_000;
 
 export interface BackupsParts {
-  readonly store: Pick<DirectoryStore, 'view' | 'host' | 'transact' | 'whenFollowed' | 'onChange' | 'onConnected'>;
+  readonly store: Pick<
+    DirectoryStore,
+    'view' | 'host' | 'connected' | 'transact' | 'whenFollowed' | 'onChange' | 'onConnected'
+  >;
   readonly standbys: Standbys;
   /** Whom this host is to be in touch with; see PulseLinks. */
   readonly setPeers: (hosts: ReadonlySet<string>) => void;
@@ -187,6 +190,7 @@ export class Backups {
     return {
       rank: rank === -1 ? undefined : rank,
       isConnected,
+      isDescribed: this.parts.standbys.of(host).isDescribed,
       isServed: this.watch.lifeOf(host) === 'serving',
       generation: row?.generation ?? 0,
       master: this.masterOf(row),
@@ -239,9 +243,22 @@ export class Backups {
   }
 
   private async takeDatapath(host: string, generation: number): Promise<void> {
-    const outcome = await this.parts.standbys.of(host).take(BigInt(generation));
+    const outcome = await this.tryToTake(host, generation).catch((error: unknown) => {
+      this.problems.report('a datapath cannot be taken over', { host, error: messageOf(error) });
+      return 'away' as const;
+    });
     if (outcome === 'master') this.takeovers += 1;
     this.send(host, { kind: 'taken', outcome });
+  }
+
+  /** Also where the directory has named this host for long: it may have begun just now, with what it knew before. */
+  private async tryToTake(host: string, generation: number): Promise<Taken | 'unready'> {
+    const { store, standbys } = this.parts;
+    const isFollowed = await store.whenFollowed().then(
+      () => store.connected,
+      () => false,
+    );
+    return isFollowed ? standbys.of(host).take(BigInt(generation)) : 'unready';
   }
 
   /** Until it is done, or another is master, or this host is again. */

@@ -8,6 +8,8 @@ export type Taken = 'master' | 'stale' | 'away';
 export interface Standby {
   /** Whether the datapath is connected here now. */
   readonly isConnected: boolean;
+  /** Whether what the host has told of its datapath can be read, so that it can be served. */
+  readonly isDescribed: boolean;
   /** Becomes master with OpenFlow's generation_id, and begins to serve. */
   take(generation: bigint): Promise<Taken>;
   /** Stops serving, role SLAVE. Idempotent; also where the datapath itself said that another is master. */

@@ -94,6 +94,10 @@ export class BackupHost {
   peers: ReadonlySet<string> = new Set();
   /** Resolves when its view has all that it follows. */
   followed: Promise<void> = Promise.resolve();
+  /** Whether others can read what it says of its datapath. */
+  isDescribed = true;
+  /** What taking its datapath comes to for others, where it is not as it should be. */
+  fault: (() => Taken) | undefined;
 
   constructor(
     readonly name: string,
@@ -123,6 +127,9 @@ export class BackupHost {
       store: {
         view: store.view,
         host: store.host,
+        get connected() {
+          return store.connected;
+        },
         transact: (plan) => (process.state === 'up' ? store.transact(plan) : refuse()),
         whenFollowed: () => this.followed,
         onChange: (listener) => store.onChange((changes) => process.run(() => listener(changes))),
@@ -182,8 +189,13 @@ export class BackupHost {
         get isConnected() {
           return hosts.get(host)?.datapath.lines.has(own) === true;
         },
+        get isDescribed() {
+          return hosts.get(host)?.isDescribed === true;
+        },
         take: async (generation) => {
           await Promise.resolve();
+          const fault = hosts.get(host)!.fault;
+          if (fault !== undefined) return fault();
           return process.state === 'up' ? hosts.get(host)!.datapath.request(own, generation) : 'away';
         },
         release: () => {

@@ -5,7 +5,14 @@ import { STANDING_BY, step, type Effect, type Event, type Facts, type State } fr
 import { BackupWorld } from '../fakes/backup-world';
 
 describe('the machine', () => {
-  const facts: Facts = { rank: 0, isConnected: true, isServed: false, generation: 7, master: 'owner' };
+  const facts: Facts = {
+    rank: 0,
+    isConnected: true,
+    isDescribed: true,
+    isServed: false,
+    generation: 7,
+    master: 'owner',
+  };
   const look: Event = { kind: 'look' };
   const run = (state: State, event: Event, more: Partial<Facts> = {}) => {
     const { state: next, effects } = step(state, event, { ...facts, ...more });
@@ -16,6 +23,7 @@ describe('the machine', () => {
   test.each<[string, Partial<Facts>, string]>([
     ['a datapath that is served', { isServed: true }, 'standing-by: '],
     ['one that is not connected', { isConnected: false }, 'standing-by: '],
+    ['one that cannot be served', { isDescribed: false, master: 'self' }, 'standing-by: '],
     ['one that it stands by for no more', { rank: undefined }, 'standing-by: '],
     ['one that another backup has', { master: 'rival' }, 'standing-by: '],
     ['one that nobody serves', {}, 'claiming: claim 7'],
@@ -25,30 +33,46 @@ describe('the machine', () => {
   ])('%s', (_, more, expected) => expect(run(STANDING_BY, look, more)).toBe(expected));
 
   test('the second waits, and looks again', () => {
-    const waiting: State = { kind: 'waiting' };
+    const waiting: State = { kind: 'waiting', tries: 0 };
     expect(run(waiting, look, { rank: 1 })).toBe('waiting: ');
     expect(run(waiting, { kind: 'due' }, { rank: 1 })).toBe('claiming: claim 7');
-    expect(run(waiting, { kind: 'due' }, { rank: 1, master: 'rival' })).toBe('standing-by: ');
-    expect(run(waiting, look, { rank: 1, isServed: true })).toBe('standing-by: ');
+    expect(run(waiting, { kind: 'due' }, { rank: 1, master: 'rival' })).toBe('standing-by: release');
+    expect(run(waiting, look, { rank: 1, isServed: true })).toBe('standing-by: release');
   });
 
   test('the directory comes before the datapath', () => {
-    const claiming: State = { kind: 'claiming' };
+    const claiming: State = { kind: 'claiming', tries: 0 };
     const claimed = (outcome: 'done' | 'lost' | 'failed'): Event => ({ kind: 'claimed', outcome, generation: 8 });
     expect(run(claiming, look)).toBe('claiming: ');
     expect(run(claiming, claimed('done'), { master: 'self' })).toBe('taking: take 8');
-    expect(run(claiming, claimed('done'), { master: 'self', isServed: true })).toBe('standing-by: resign');
-    expect(run(claiming, claimed('lost'), { master: 'rival' })).toBe('standing-by: ');
+    expect(run(claiming, claimed('done'), { master: 'self', isServed: true })).toBe('standing-by: release, resign');
+    expect(run(claiming, claimed('lost'), { master: 'rival' })).toBe('standing-by: release');
+    expect(run(claiming, claimed('lost'))).toBe('waiting: wait 250');
     expect(run(claiming, claimed('failed'))).toBe('waiting: wait 250');
   });
 
   test('the datapath decides', () => {
-    const taking: State = { kind: 'taking' };
-    const taken = (outcome: 'master' | 'stale' | 'away'): Event => ({ kind: 'taken', outcome });
+    const taking: State = { kind: 'taking', tries: 0 };
+    const taken = (outcome: 'master' | 'stale' | 'away' | 'unready'): Event => ({ kind: 'taken', outcome });
     expect(run(taking, taken('master'), { master: 'self' })).toBe('master: ');
     expect(run(taking, taken('master'), { master: 'self', rank: undefined })).toBe('standing-by: release, resign');
     expect(run(taking, taken('stale'))).toBe('waiting: release, resign, wait 250');
-    expect(run(taking, taken('away'))).toBe('standing-by: release, resign');
+    expect(run(taking, taken('away'))).toBe('waiting: release, resign, wait 250');
+    expect(run(taking, taken('away'), { isConnected: false })).toBe('standing-by: release, resign');
+    expect(run(taking, taken('unready'))).toBe('waiting: wait 250');
+  });
+
+  test('what fails again and again is tried less and less often', () => {
+    let state: State = STANDING_BY;
+    const waits: number[] = [];
+    for (let n = 0; n < 8; n += 1) {
+      for (const event of [n === 0 ? look : ({ kind: 'due' } as const), { kind: 'taken', outcome: 'away' } as const]) {
+        const next: { state: State; effects: readonly Effect[] } = step(state, event, { ...facts, master: 'self' });
+        state = next.state;
+        for (const effect of next.effects) if (effect.kind === 'wait') waits.push(effect.ms);
+      }
+    }
+    expect(waits).toEqual([250, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
   });
 
   test('a master reigns until the datapath says otherwise, or is away', () => {
@@ -62,7 +86,7 @@ describe('the machine', () => {
   });
 
   test('what was under way when it was demoted is undone', () => {
-    expect(run({ kind: 'claiming' }, { kind: 'demoted' })).toBe('standing-by: release, presume');
+    expect(run({ kind: 'claiming', tries: 0 }, { kind: 'demoted' })).toBe('standing-by: release, presume');
     expect(run(STANDING_BY, { kind: 'claimed', outcome: 'done', generation: 8 })).toBe('standing-by: resign');
     expect(run(STANDING_BY, { kind: 'taken', outcome: 'master' })).toBe('standing-by: release, resign');
     expect(run(STANDING_BY, { kind: 'taken', outcome: 'stale' })).toBe('standing-by: ');
@@ -73,6 +97,7 @@ describe('the machine', () => {
     const someFacts = fc.record<Facts>({
       rank: fc.constantFrom(undefined, 0, 1),
       isConnected: fc.boolean(),
+      isDescribed: fc.boolean(),
       isServed: fc.boolean(),
       generation: fc.integer({ min: 1, max: 9 }),
       master: fc.constantFrom('owner', 'self', 'rival', 'nobody'),
@@ -96,8 +121,8 @@ describe('the machine', () => {
           const isClaimed = event.kind === 'claimed' && event.outcome === 'done';
           if (kinds.includes('take')) expect(isClaimed || now.master === 'self').toBe(true);
           if (kinds.includes('take') || kinds.includes('claim')) expect(now.rank).not.toBeUndefined();
-          const isLeft = before.kind === 'master' && !['master', 'claiming', 'taking'].includes(next.state.kind);
-          if (isLeft) expect(kinds).toContain('release');
+          const isBack = before.kind !== 'standing-by' && next.state.kind === 'standing-by';
+          if (isBack) expect(kinds).toContain('release');
           if (next.state.kind === 'waiting' && before.kind !== 'waiting') expect(kinds).toContain('wait');
           state = next.state;
         }
@@ -214,6 +239,56 @@ describe('hosts', () => {
     await last;
     await world.advance(1_000);
     expect([masterOf('h1'), written('h1')]).toEqual(['h3', 'h3']);
+  });
+
+  test('one that the directory names already, as one that begins anew, does not know all of it yet either', async () => {
+    world.host('h1').kill();
+    await world.advance(3_000);
+    const backup = world.host(masterOf('h1')!);
+    const other = world.host(names.find((name) => !['h1', backup.name].includes(name))!);
+    other.process.state = 'stopped';
+    backup.kill();
+    let follow = (): void => undefined;
+    backup.followed = new Promise((resolve) => (follow = resolve));
+    backup.start();
+    await world.advance(10_000);
+    expect([masterOf('h1'), written('h1')]).toEqual([undefined, backup.name]);
+    world.setDirectoryAway(true);
+    follow();
+    await world.advance(5_000);
+    expect([masterOf('h1'), written('h1')]).toEqual([undefined, backup.name]);
+    world.setDirectoryAway(false);
+    await world.advance(1_000);
+    expect([masterOf('h1'), written('h1')]).toEqual([backup.name, backup.name]);
+  });
+
+  test('one that cannot be served is not claimed', async () => {
+    world.host('h1').isDescribed = false;
+    world.host('h1').kill();
+    const before = world.row('h2')!.generation;
+    await world.advance(10_000);
+    expect([written('h1'), world.row('h2')!.generation]).toEqual(['h1', before]);
+  });
+
+  test.each([
+    ['is never had', () => 'away' as const],
+    [
+      'makes an error',
+      () => {
+        throw new Error('a bug');
+      },
+    ],
+  ])('a datapath that %s is written of less and less often', async (_, fault) => {
+    world.host('h3').process.state = 'stopped';
+    world.host('h1').fault = fault;
+    world.host('h1').kill();
+    await world.advance(30_000);
+    const { generation } = world.row('h1')!;
+    expect(generation).toBeGreaterThan(4);
+    expect(generation).toBeLessThan(20);
+    world.host('h1').fault = undefined;
+    await world.advance(9_000);
+    expect([masterOf('h1'), written('h1')]).toEqual(['h2', 'h2']);
   });
 
   test('one that ends is followed at once, and does not take its datapath back', async () => {
