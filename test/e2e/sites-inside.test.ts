@@ -123,6 +123,31 @@ test('a host of a site, and a server, that gets another address is found there b
   await dc2.docker('network', 'rm', 'again');
 });
 
+test('a host that comes onto another L2 while the directory is away sends nothing over that', async () => {
+  const hasFabric = async () => {
+    const { stdout } = await dc2.tryDaolictl('--output', 'json', 'doctor');
+    const { findings } = JSON.parse(stdout) as { findings: readonly { what: string }[] };
+    return !findings.some(({ what }) => what.includes('the port onto the fabric is not there'));
+  };
+  expect(await hasFabric()).toBe(true);
+  const rules = ['input', 'output'].flatMap((hook) => [
+    `add chain ip cut ${hook} { type filter hook ${hook} priority -300; }`,
+    ...['dport', 'sport'].map((which) => `add rule ip cut ${hook} tcp ${which} 7470 drop`),
+  ]);
+  await dc2.exec('nft', [['add table ip cut', ...rules].join('; ')]);
+  await waitFor('the directory to be away', async () => {
+    return !(JSON.parse(await dc2.daolictl('--output', 'json', 'cluster', 'status')) as ClusterStatus).connected;
+  });
+  await lab.internet.moveHost('dc2', 'late');
+  await waitFor('the end of the fabric', async () => !(await hasFabric()));
+  await lab.internet.moveHost('dc2', 'dc');
+  await dc2.exec('nft', ['delete table ip cut']);
+  await waitFor('the way to it', () => answers(dc1, dc2));
+  await waitFor('the way from it', () => answers(dc2, cloud2));
+  await waitFor('the way from another site', () => answers(cloud1, dc2));
+  expect(await wayTo(dc1, dc2)).toBe('fabric');
+});
+
 test('the doctor has nothing to say against tunnels', async () => {
   const { stdout } = await cloud1.tryDaolictl('--output', 'json', 'doctor');
   const { findings } = JSON.parse(stdout) as { findings: readonly { check: string; level: string; what: string }[] };
