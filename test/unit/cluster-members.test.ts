@@ -85,19 +85,19 @@ describe('this host’s own ovsdb-server', () => {
     server = new DirectoryServer(paths, systemClock);
     await listen(paths.control, (socket) =>
       socket.on('data', (data: Buffer) => {
-        const { method, params } = JSON.parse(String(data)) as { method: string; params: string[] };
+        const { id, method, params } = JSON.parse(String(data)) as { id: unknown; method: string; params: string[] };
         asked.push([method, ...params].join(' '));
         // The supervisor does what is written down when the server has ended.
         if (method === 'exit') clusterId = readFileSync(paths.plan, 'utf8').startsWith('new') ? undefined : 'the-id';
         if (method === 'exit') return void socket.destroy();
         if (method === 'ovsdb-server/list-dbs')
-          return void socket.write(JSON.stringify({ id: 0, result: databases, error: null }));
-        const line = (id: string, host: number) =>
-          `    000002000000000${host} (${id} at unix:/m/000002000000000${host})\n`;
+          return void socket.write(JSON.stringify({ id, result: databases, error: null }));
+        const line = (member: string, host: number) =>
+          `    000002000000000${host} (${member} at unix:/m/000002000000000${host})\n`;
         const status = `Status: cluster member\nServers:\n${line('aaaa', 1)}${line('bbbb', 2)}${line('cccc', 2)}`;
         const answer = method === 'cluster/cid' ? clusterId : status;
         const error = clusterId === undefined ? 'not a valid clustered database' : null;
-        socket.write(JSON.stringify({ id: 0, result: error === null ? answer : null, error }));
+        socket.write(JSON.stringify({ id, result: error === null ? answer : null, error }));
       }),
     );
   });
