@@ -127,7 +127,7 @@ test('capabilities tell versions and types; global settings are set beside those
 describe('a controller that was away', () => {
   const path = () => join(ovs.rundir, 'of.sock');
   /** An agent that is there: OVS has a connection when both have said hello. */
-  async function listen(): Promise<{ afterMs: number; close(): void }> {
+  async function listen(): Promise<{ afterMs: number; close: () => void }> {
     const server = createServer().listen(path());
     const startedAt = Date.now();
     const [socket] = (await once(server, 'connection')) as [Socket];

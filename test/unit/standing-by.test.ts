@@ -18,7 +18,12 @@ const own = {
 beforeEach(async () => {
   own.isMaster = false;
   cluster = await createSmallCluster();
-  const world = { settings: { packetInRate: 1000 }, setPeers: () => undefined, logger: silentLogger, locatorRange: parseCidr('100.64.0.0/10') };
+  const world = {
+    settings: { packetInRate: 1000 },
+    setPeers: () => undefined,
+    logger: silentLogger,
+    locatorRange: parseCidr('100.64.0.0/10'),
+  };
   standing = new StandingBy({ store: cluster.h1, ...world });
 });
 afterEach(async () => {
