@@ -67,7 +67,7 @@ if wait $build; then
   say "end to end, with this machine's Docker (e2e) and with Docker 28 of Debian testing (e2e-28)"
   export DAOLINET_LAB_REGISTRY
   DAOLINET_LAB_REGISTRY=$(cat $RESULTS/plugin.folder)
-  DAOLINET_TEST_DOCKER=20.10 run_jest e2e --selectProjects e2e e2e-28 --maxWorkers 2
+  DAOLINET_TEST_DOCKER=20.10 run_jest e2e --selectProjects e2e e2e-28 --maxWorkers 3
 else
   cat $RESULTS/plugin.log >&2
   failed=$((failed + 1))
