@@ -68,8 +68,20 @@ end_child() {
   kill "$watchdog" 2>/dev/null
 }
 
-# prepare_database FILE SCHEMA: makes FILE, or converts it to SCHEMA, keeping what was there in FILE.before. One that is a
-# member of a cluster is converted while it is served; see convert_member.
+# is_later A B: whether version A, of three numbers, is later than B.
+is_later() {
+  IFS=. read -r a1 a2 a3 <<EOV
+$1
+EOV
+  IFS=. read -r b1 b2 b3 <<EOV
+$2
+EOV
+  [ $(((a1 * 1000 + a2) * 1000 + a3)) -gt $(((b1 * 1000 + b2) * 1000 + b3)) ]
+}
+
+# prepare_database FILE SCHEMA: makes FILE, or converts it to SCHEMA, keeping what was there in FILE.before. Never down: what a
+# later version has written would go with its columns. One that is a member of a cluster is converted while it is served; see
+# convert_member.
 prepare_database() {
   if [ ! -s "$1" ]; then
     rm -f "$1"
@@ -78,7 +90,12 @@ prepare_database() {
   fi
   ! ovsdb-tool db-is-clustered "$1" || return 0
   [ "$(ovsdb-tool needs-conversion "$1" "$2")" = yes ] || return 0
-  say "converting $1 from version $(ovsdb-tool db-version "$1") to $(ovsdb-tool schema-version "$2")"
+  has=$(ovsdb-tool db-version "$1") && wants=$(ovsdb-tool schema-version "$2") || return
+  if is_later "$has" "$wants"; then
+    say "$1 is of version $has, later than this plugin's $wants: it is used as it is"
+    return 0
+  fi
+  say "converting $1 from version $has to $wants"
   cp "$1" "$1.before.new" && mv "$1.before.new" "$1.before" && ovsdb-tool convert "$1" "$2"
 }
 
@@ -111,24 +128,18 @@ carry_out_plan() {
   mv "$1.new" "$1" && rm -f "$PLAN"
 }
 
-# is_later A B: whether version A, of three numbers, is later than B.
-is_later() {
-  IFS=. read -r a1 a2 a3 <<EOV
-$1
-EOV
-  IFS=. read -r b1 b2 b3 <<EOV
-$2
-EOV
-  [ $(((a1 * 1000 + a2) * 1000 + a3)) -gt $(((b1 * 1000 + b2) * 1000 + b3)) ]
-}
-
 # convert_member SCHEMA: brings the cluster's database up to SCHEMA, once it is there, if it is older. Never down: other
-# hosts may be of a later version already.
+# hosts may be of a later version already. The first server that is upgraded does it for all; older agents go on with the tables
+# and columns that they know.
 convert_member() {
   remote=unix:$RUN/directory.sock
   ovsdb-client -vconsole:warn --timeout=60 wait $remote DaoliNet connected || return
   has=$(ovsdb-client -vconsole:warn --timeout=5 get-schema-version $remote DaoliNet) || return
   wants=$(ovsdb-tool schema-version "$1")
+  if is_later "$has" "$wants"; then
+    say "the cluster's database is of version $has, later than this plugin's $wants: it is used as it is"
+    return
+  fi
   is_later "$wants" "$has" || return
   say "converting the cluster's database from version $has to $wants"
   ovsdb-client -vconsole:warn --timeout=30 convert $remote "$1"

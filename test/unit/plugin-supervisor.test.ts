@@ -88,15 +88,37 @@ test.each([
   expect(run(`is_later ${a} ${b}`)).toEqual({ status: is ? 0 : 1, said: '' });
 });
 
+const AS_IT_IS = 'of version 1.6.0, later than this plugin\'s 1.5.0: it is used as it is';
+
 test.each([
-  ['an older', '1.4.0', true],
-  ['the same', '1.5.0', false],
-  ['a later', '1.6.0', false],
-])('a cluster’s database of %s version', (_, version, isConverted) => {
+  ['an older', '1.4.0', true, 'converting /db from version 1.4.0 to 1.5.0'],
+  ['the same', '1.5.0', true, 'converting /db from version 1.5.0 to 1.5.0'],
+  ['a later', '1.6.0', false, AS_IT_IS],
+])('a host’s own database of %s version and another schema', (_, version, isConverted, said) => {
+  const file = join(folder, 'data/directory.db');
+  writeFileSync(file, 'rows');
+  program(
+    'ovsdb-tool',
+    `case $1 in db-is-clustered) exit 1 ;; needs-conversion) echo yes ;; db-version) echo ${version} ;; schema-version) echo 1.5.0 ;; esac`,
+  );
+  const result = run(`prepare_database ${file} /schemas/x`);
+  expect(result.status).toBe(0);
+  expect(result.said.replace(file, '/db')).toContain(said);
+  expect(calls().includes(`convert ${file} /schemas/x`)).toBe(isConverted);
+  expect(existsSync(`${file}.before`)).toBe(isConverted);
+});
+
+test.each([
+  ['an older', '1.4.0', true, 'converting'],
+  ['the same', '1.5.0', false, ''],
+  ['a later', '1.6.0', false, AS_IT_IS],
+])('a cluster’s database of %s version', (_, version, isConverted, text) => {
   program('ovsdb-client', `case $* in *get-schema-version*) echo ${version} ;; esac`);
   program('ovsdb-tool', 'echo 1.5.0');
   const { said } = run('convert_member /schemas/x');
   expect(said).not.toContain('not found');
+  if (text === '') expect(said).toBe('');
+  else expect(said).toContain(text);
   expect(calls().includes('convert unix:/run/directory.sock /schemas/x')).toBe(isConverted);
 });
 
