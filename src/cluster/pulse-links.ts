@@ -5,6 +5,8 @@
 //   ?   are you there
 //   +   yes, and in charge of the own datapath      -   yes, but not in charge
 //   !   not any more: this agent ends
+//
+// Any other byte is a later version's, and is passed over.
 
 import { connect, type TLSSocket } from 'node:tls';
 import { formatIpv4, type Cidr } from '../base/addresses';
@@ -190,10 +192,8 @@ export class PulseLinks {
       socket.write(BYTES[this.parts.isServing() ? 'serving' : 'idle']);
     }
     for (const byte of chunk.toReversed()) {
-      if (byte === ASK) continue;
       const state = ANSWERS.get(byte as never);
-      if (state === undefined) return void socket.destroy();
-      return this.parts.onPulse(host, state);
+      if (state !== undefined) return this.parts.onPulse(host, state);
     }
   }
 }

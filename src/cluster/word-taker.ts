@@ -75,11 +75,12 @@ export class WordTaker {
     this.parts.clock.after(PAUSE_MS, () => socket.resume());
   }
 
-  private hear(host: string, { bucket }: Talker, word: RouteWord): void {
+  /** What only a later version knows counts as well. */
+  private hear(host: string, { bucket }: Talker, word: RouteWord | undefined): void {
     const { clock, hostRow, take } = this.parts;
     const row = bucket.take(clock.now()) ? hostRow(host) : undefined;
     if (row === undefined) this.dropped += 1;
-    else take(row.routerMac, word);
+    else if (word !== undefined) take(row.routerMac, word);
   }
 
   /** Once its bucket is full again nothing is left of it. Until then, coming anew fills none. */

@@ -4,6 +4,8 @@
 //   one byte   how many bytes follow: 9
 //   one byte   what is said: 1, a route was made
 //   four each  the locator of the source, that of the destination
+//
+// A later version may say more behind that, and other things: an agent passes over what it does not know, by its length.
 
 import type { Ipv4 } from '../base/addresses';
 import { DaoliError } from '../base/errors';
@@ -32,21 +34,27 @@ export function encodeWord({ source, destination }: RouteWord): Buffer {
 export class WordReader {
   private rest = Buffer.alloc(0);
 
-  constructor(private readonly take: (word: RouteWord) => void) {}
+  /** `take` is told of each word; of one that only a later version knows, without what it says. */
+  constructor(private readonly take: (word: RouteWord | undefined) => void) {}
 
   /** Throws `invalid` where the bytes are no words; then nothing may follow. */
   push(chunk: Buffer): void {
     const bytes = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk]);
     let at = 0;
-    for (; at + WORD_BYTES <= bytes.length; at += WORD_BYTES) {
-      if (bytes[at] !== FOLLOWING_BYTES || bytes[at + 1] !== ROUTE_MADE) {
-        throw new DaoliError('invalid', `bytes ${bytes.toString('hex', at, at + 2)} begin no word`);
-      }
-      const source = bytes.readUInt32BE(at + 2) as Ipv4;
-      const destination = bytes.readUInt32BE(at + 6) as Ipv4;
-      this.take({ source, destination });
+    for (let length = bytes[at]; length !== undefined && at + length < bytes.length; length = bytes[at]) {
+      this.take(decodeWord(bytes.subarray(at + 1, at + 1 + length)));
+      at += 1 + length;
     }
     // A copy: the chunk is not kept for it.
     this.rest = Buffer.from(bytes.subarray(at));
   }
+}
+
+/** `said` is what follows the length. */
+function decodeWord(said: Buffer): RouteWord | undefined {
+  const isRoute = said[0] === ROUTE_MADE;
+  if (said.length === 0 || (isRoute && said.length < FOLLOWING_BYTES)) {
+    throw new DaoliError('invalid', `the ${said.length} bytes "${said.toString('hex')}" are no word`);
+  }
+  return isRoute ? { source: said.readUInt32BE(1) as Ipv4, destination: said.readUInt32BE(5) as Ipv4 } : undefined;
 }

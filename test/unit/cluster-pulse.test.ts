@@ -132,6 +132,29 @@ test('one that was away is asked again when it is back', async () => {
   await seen(first, 'h2 serving');
 });
 
+test('what a later version says is passed over, and what is known of the same is heard', async () => {
+  await second.front.start();
+  const { certificate: cert, key } = identities.get('h1')!;
+  const socket = connect({
+    host: '127.0.0.2',
+    port,
+    ca: authority.certificate,
+    cert,
+    key,
+    ALPNProtocols: [PULSE_PROTOCOL],
+    checkServerIdentity: () => undefined,
+  });
+  try {
+    const answer = new Promise((resolve) => socket.once('data', (chunk: Buffer) => resolve(String(chunk))));
+    socket.write('~?~');
+    expect(await answer).toBe('+');
+    socket.write('-~');
+    await seen(second, 'h1 idle');
+  } finally {
+    socket.destroy();
+  }
+});
+
 test('nothing is heard of a host whose certificate is its own no more', async () => {
   await startAll();
   await seen(first, 'h2 serving');

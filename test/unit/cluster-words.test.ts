@@ -26,7 +26,7 @@ describe('as bytes', () => {
   test('they are found in any chunks', () => {
     const bytes = Buffer.concat([1, 2, 3].map((n) => encodeWord(word(n))));
     for (let size = 1; size <= bytes.length; size += 1) {
-      const found: RouteWord[] = [];
+      const found: (RouteWord | undefined)[] = [];
       const reader = new WordReader((each) => void found.push(each));
       for (let at = 0; at < bytes.length; at += size) reader.push(bytes.subarray(at, at + size));
       expect(found).toEqual([word(1), word(2), word(3)]);
@@ -34,25 +34,39 @@ describe('as bytes', () => {
   });
 
   test.each([
-    ['another length', '0801000000010000000200'],
-    ['another meaning', '0902000000010000000200'],
-    ['HTTP', Buffer.from('GET / HTTP/1.1\r\n').toString('hex')],
+    ['nothing', '00'],
+    ['a route without all of its locators', '08010000000100000002'],
   ])('what is none ends it: %s', (_, hex) => {
-    const found: RouteWord[] = [];
+    const found: (RouteWord | undefined)[] = [];
     const reader = new WordReader((each) => void found.push(each));
-    expect(() => reader.push(Buffer.concat([encodeWord(word(7)), Buffer.from(hex, 'hex')]))).toThrow('begin no word');
+    expect(() => reader.push(Buffer.concat([encodeWord(word(7)), Buffer.from(hex, 'hex')]))).toThrow('no word');
     expect(found).toEqual([word(7)]);
+  });
+
+  test.each([
+    ['a word of its own', '0302abcd', undefined],
+    ['a word as long as ours', '09020000000100000002', undefined],
+    ['a word without more', '0102', undefined],
+    ['more behind a route', '0b0100000001fffffffeabcd', word(1)],
+  ])('what a later version says is passed over, in any chunks: %s', (_, hex, said) => {
+    const bytes = Buffer.concat([encodeWord(word(7)), Buffer.from(hex, 'hex'), encodeWord(word(8))]);
+    for (let size = 1; size <= bytes.length; size += 1) {
+      const found: (RouteWord | undefined)[] = [];
+      const reader = new WordReader((each) => void found.push(each));
+      for (let at = 0; at < bytes.length; at += size) reader.push(bytes.subarray(at, at + size));
+      expect(found).toEqual([word(7), said, word(8)]);
+    }
   });
 
   test('random bytes are words, or one error', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 64 })), (chunks) => {
         let count = 0;
-        const reader = new WordReader(() => (count += 1));
+        const reader = new WordReader((each) => (count += each === undefined ? 0 : 1));
         try {
           for (const chunk of chunks) reader.push(Buffer.from(chunk));
         } catch (error) {
-          expect(String(error)).toContain('begin no word');
+          expect(String(error)).toContain('no word');
         }
         expect(count).toBeLessThanOrEqual(chunks.reduce((sum, chunk) => sum + chunk.length, 0) / WORD_BYTES);
       }),
@@ -260,13 +274,22 @@ describe('over the door', () => {
   });
 
   test('what a host sends that is no word ends its connection, and is said once', async () => {
-    for (const bytes of ['xx-no-word', 'yy-no-word']) {
+    for (const bytes of [[0], [2, 1, 0]]) {
       const socket = come(WORDS_PROTOCOL, h2);
       socket.write(Buffer.concat([encodeWord(word(1)), Buffer.from(bytes)]));
       await closed(socket);
     }
     expect(heard).toEqual(['h2 1', 'h2 1']);
     expect(warned).toEqual(['a host sends what is no word']);
+  });
+
+  test('what a later version says ends nothing, and counts', async () => {
+    const socket = come(WORDS_PROTOCOL, h2);
+    socket.write(Buffer.concat([Buffer.from('0302abcd', 'hex'), encodeWord(word(1))]));
+    await until(() => heard.length === 1);
+    socket.write(Buffer.concat(Array.from({ length: RATE }, () => Buffer.from('0302abcd', 'hex'))));
+    await until(() => taker.dropped > 0);
+    expect(warned).toEqual([]);
   });
 
   test('a flood is read at the rate alone, and coming anew does not help', async () => {
