@@ -6,6 +6,7 @@ import { formatCidr, formatIpv4, parseCidr, parseIpv4, type Cidr, type Ipv4 } fr
 import { parsed, parserOf } from '../base/body-schema';
 import { DaoliError } from '../base/errors';
 import { DEFAULT_SITE } from '../directory/rows';
+import { isReadable, SCHEMA_VERSION } from '../directory/schema-version';
 import type { DatabaseContent } from '../ovsdb/content';
 import { isUuid, type WireRow, type WireValue } from '../ovsdb/notation';
 import type { Identity } from '../pki/authority';
@@ -59,13 +60,13 @@ export function showBackup(
   return { format: FORMAT, made, host, locators: formatCidr(locatorRange), ...secrets, directory: directory as never };
 }
 
-/** Throws `invalid` for what is no backup, or one of a later version than `schemaVersion`. */
-export function parseBackup(shown: unknown, schemaVersion: string): Backup {
+/** Throws `invalid` for what is no backup, or one that this version cannot use. */
+export function parseBackup(shown: unknown): Backup {
   const backup = parserOf(SHAPE)(shown) as unknown as Backup;
   const { version } = backup.directory.schema;
-  if (version.localeCompare(schemaVersion, 'en', { numeric: true }) > 0) {
-    const message = `the backup is of a later version of DaoliNet (its directory ${version}, this plugin’s ${schemaVersion})`;
-    throw new DaoliError('invalid', `${message}: upgrade the plugin first`, version);
+  if (!isReadable(version)) {
+    const message = `the backup is of another major version of DaoliNet (its directory ${version}, this plugin’s ${SCHEMA_VERSION})`;
+    throw new DaoliError('invalid', `${message}: restore it with a plugin of that one`, version);
   }
   return backup;
 }

@@ -6,7 +6,6 @@ import { formatAddressPort } from '../base/address-port';
 import { DaoliError } from '../base/errors';
 import type { Logger } from '../base/logger';
 import { DIRECTORY_DATABASE } from '../directory/directory';
-import { SCHEMA_VERSION } from '../directory/snapshot';
 import type { DirectoryStore } from '../directory/store';
 import { TUNNEL_PORT } from '../directory/tunnel-operations';
 import { fileOf, readContent, transactOnce } from '../ovsdb/content';
@@ -66,7 +65,7 @@ export class Recovery {
   async restore(shown: unknown, wantedAddress: Ipv4 | undefined): Promise<void> {
     const { store, folder, server, restart, logger, now } = this.parts;
     const facts = this.parts.facts();
-    const backup = parseBackup(shown, SCHEMA_VERSION);
+    const backup = parseBackup(shown);
     const own = hostIn(backup, store.host);
     if (facts === undefined) this.parts.refuseNetworks();
     else if (store.connected) {

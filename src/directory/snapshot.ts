@@ -7,16 +7,15 @@ import { z } from 'zod';
 import { DaoliError, messageOf } from '../base/errors';
 import { isUuid, type Uuid } from '../ovsdb/notation';
 import type { RawRow } from './row-decoding';
+import { isReadable, SCHEMA_VERSION } from './schema-version';
 
-/** The version of directory.ovsschema that this code reads rows of: one of another is not begun with. */
-export const SCHEMA_VERSION = '1.5.0';
 const FORMAT = 1;
 /** Written at once; between two, other work is done. */
 const SLICE_BYTES = 128 * 1024;
 
 export type SnapshotRow = readonly [table: string, uuid: Uuid, row: RawRow];
 
-const HEAD = z.object({ format: z.literal(FORMAT), schema: z.literal(SCHEMA_VERSION), host: z.string() });
+const HEAD = z.object({ format: z.literal(FORMAT), schema: z.string().refine(isReadable), host: z.string() });
 
 /**
  * Replaces the file in one step, in slices. `rows` stay as they are meanwhile. Returns for how long the process was kept busy
@@ -69,8 +68,8 @@ function* slicesOf(lines: Iterable<string>): Iterable<string> {
 }
 
 /**
- * The rows of a file of this host. Undefined where there is none. Throws `internal` where it is another host's, of another
- * schema, or not whole.
+ * The rows of a file of this host, which an agent of another version may have written. Undefined where there is none. Throws
+ * `internal` where it is another host's, of a schema that cannot be used, or not whole.
  */
 export function readSnapshot(path: string, host: string): SnapshotRow[] | undefined {
   let text: string;

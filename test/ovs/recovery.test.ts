@@ -8,7 +8,6 @@ import { contentFor, hostIn, parseBackup, showBackup } from '../../src/cluster/b
 import { planFirst, planToken } from '../../src/cluster/membership';
 import { Directory } from '../../src/directory/directory';
 import { insertEndpoint } from '../../src/directory/endpoint-operations';
-import { SCHEMA_VERSION } from '../../src/directory/snapshot';
 import { fileOf, readContent, transactOnce } from '../../src/ovsdb/content';
 import { addNetwork, endpoint, run } from '../fakes/directory-contract';
 import { DIRECTORY_SCHEMA_FILE } from '../fakes/memory-directory';
@@ -68,7 +67,7 @@ test('a backup is a directory again: as it was, but for who serves it, and witho
   const facts = { locatorRange: RANGE, authority: PEM, identity: PEM };
   const made = '2026-11-28T12:00:00.000Z';
   const shown = JSON.parse(JSON.stringify(showBackup(facts, { host: 'h1', made, directory: before }))) as unknown;
-  const backup = parseBackup(shown, SCHEMA_VERSION);
+  const backup = parseBackup(shown);
   expect(hostIn(backup, 'h1')).toMatchObject({ address: FIRST.address, certificates: [FIRST.fingerprint] });
   const only = { name: 'h2', address: parseIpv4('192.0.2.2'), certificate: 'b'.repeat(64) };
   writeFileSync(join(folder, 'restored'), fileOf(contentFor(backup, only)));

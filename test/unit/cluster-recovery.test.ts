@@ -134,9 +134,14 @@ describe('a backup', () => {
     expect(readCluster(folder)?.identity.certificate).not.toBe(identity.certificate);
   });
 
+  test.each(['1.2.0', '1.99.0'])('of version %s, as its cluster has it, is restored as it is', async (version) => {
+    await recovery.restore(backup({}, {}, version), undefined);
+    expect(done[2]).toContain(`"version":"${version}"`);
+  });
+
   test.each<[string, () => ShownBackup, RegExp]>([
     ['of something else', () => ({ ...backup(), format: 'x' as never }), /format: "x" is not "daolinet-backup-1"/],
-    ['of a later version', () => backup({}, {}, '1.10.0'), /of a later version .*1\.10\.0.*: upgrade the plugin first/],
+    ['of another major version', () => backup({}, {}, '2.0.0'), /another major version .*2\.0\.0.*: restore it with/],
     ['without this host', () => backup({ name: 'h7' }), /no host host1; it has h7: give this host the name/],
     ['without an address', () => backup({ address: ['set', []] }), /does not know its address: say it with --address/],
   ])('%s is refused', async (_what, make, message) => {

@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from '../../src/base/logger';
-import { readSnapshot, SCHEMA_VERSION, writeSnapshot, type SnapshotRow } from '../../src/directory/snapshot';
+import { readSnapshot, writeSnapshot, type SnapshotRow } from '../../src/directory/snapshot';
+import { SCHEMA_VERSION } from '../../src/directory/schema-version';
 import { SnapshotKeeper } from '../../src/directory/snapshot-keeper';
 import type { Uuid } from '../../src/ovsdb/notation';
 import { ManualClock } from '../fakes/manual-clock';
@@ -40,9 +41,15 @@ test('it is of the schema that this code reads', () => {
   expect((JSON.parse(readFileSync(DIRECTORY_SCHEMA_FILE, 'utf8')) as { version: string }).version).toBe(SCHEMA_VERSION);
 });
 
+test.each(['1.2.0', '1.99.0'])('one that an agent of version %s has left is begun with', async (version) => {
+  await write(rows);
+  writeFileSync(path, readFileSync(path, 'utf8').replace(SCHEMA_VERSION, version));
+  expect(readSnapshot(path, 'h1')).toEqual(rows);
+});
+
 test.each<[string, (text: string) => string, string]>([
   ['another host’s', (text) => text.replace('"host":"h1"', '"host":"h2"'), 'it is another host’s'],
-  ['of another schema', (text) => text.replace(SCHEMA_VERSION, '1.0.0'), 'it is of another version'],
+  ['of another major version', (text) => text.replace(SCHEMA_VERSION, '2.0.0'), 'it is of another version'],
   ['without its end', (text) => text.slice(0, text.lastIndexOf('["end"')), 'it is not whole'],
   ['cut in a row', (text) => text.slice(0, text.length / 2), 'it is not whole'],
   ['with a row missing', (text) => text.replace(/\n\["Host".*\n/, '\n'), 'it is not whole'],
