@@ -158,7 +158,7 @@ export class Agent implements ShownAgent {
     const settings = this.settings();
     const world = { clock: systemClock, logger, random: Math.random };
     const { locatorRange, defaultPools, hostRun } = settings;
-    this.directory = new Directory({ host: hostName, locatorRange, logger, ...this.directoryOptions() });
+    this.directory = new Directory({ host: hostName, locatorRange, logger, version: VERSION, ...this.directoryOptions() });
     this.host = createLinuxHost({ ...world, runner: createRunner(), sysctl: createSysctlFiles() });
     this.parts = this.driverParts();
     this.driver = new NetworkDriver(this.parts, systemClock, logger);

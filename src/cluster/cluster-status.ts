@@ -24,6 +24,8 @@ export interface ShownHost {
   readonly isHub: boolean;
   /** Whether its packets are encrypted inside of its site, too. */
   readonly encrypts: boolean;
+  /** Of its plugin; null where that is from before hosts told theirs. */
+  readonly version: string | null;
   /** Where other sites reach it; null behind NAT, and where it has not told that. */
   readonly endpoint: string | null;
   /** How this host reaches it, as far as the directory says. */
@@ -115,6 +117,7 @@ function showHost(store: Store, row: HostRow, raft: MemberStatus | undefined): S
     isServer: row.isServer,
     isHub: row.isHub,
     encrypts: row.encrypts,
+    version: row.version ?? null,
     ...wayTo(store, row),
     member: memberOf(row, raft),
     master: view.switchOf(row.name)?.master ?? null,

@@ -279,7 +279,10 @@ function inspectColumns(table: string, uuid: string, operation: Json, inspection
   switch (table) {
     case 'Host':
       if (uuid !== host.uuid) return 'that Host is another';
-      return only('locator_blocks', 'address') ?? firstVerdict(changes, (change) => inspectOwnHost(change, inspection));
+      return (
+        only('locator_blocks', 'address', 'version') ??
+        firstVerdict(changes, (change) => inspectOwnHost(change, inspection))
+      );
     case 'Endpoint': {
       const row = view.row('Endpoint', uuid);
       if (row?.host !== host.name) return 'that Endpoint is another host’s';
@@ -334,6 +337,8 @@ function inspectColumns(table: string, uuid: string, operation: Json, inspection
 
 /** Its address, which it may get anew from its network, is nobody else's of its site; and it gets new blocks. */
 function inspectOwnHost(change: Change, { view, host, locatorRange }: Inspection): Verdict {
+  // Whoever reads it takes it for what it is: what the host says.
+  if (change.column === 'version') return undefined;
   if (change.column !== 'address') return isNewPart(change) ? undefined : 'a host enters new blocks alone';
   const address = change.mutator === undefined ? read<Ipv4>(() => parseIpv4(change.value as string)) : undefined;
   if (address === undefined) return 'a host has an address';

@@ -17,7 +17,8 @@ import type { StoredRow } from '../ovsdb/rows';
 import { RoundRobinAllocator } from './allocation';
 import { conditionsOf, NO_NEEDS, type Needs } from './conditions';
 import { fetchHosts, fetchNeeds, Interest } from './interest';
-import { planOwnHost, type OwnHostFacts } from './own-host';
+import { fitTo } from './older-schema';
+import { planOwnHost, planVersion, type OwnHostFacts } from './own-host';
 import { TABLES_IN_ORDER, type StoredTable } from './row-decoding';
 import { TypedOnlyRows, type TypedOnlyTable } from './row-encoding';
 import type { DirectoryChange, NetworkId, NetworkRow } from './rows';
@@ -49,6 +50,8 @@ export interface DirectoryOptions {
   readonly clusterId?: string | undefined;
   /** For `ssl:` remotes. */
   readonly tls?: TlsOptions;
+  /** Of this host's plugin, to be told. */
+  readonly version?: string;
   /** The file of what was known last, to begin with where the database is away. Without it the database is waited for. */
   readonly snapshotPath?: string;
   readonly logger: Logger;
@@ -262,7 +265,8 @@ export class Directory implements DirectoryStore {
         return isSynced();
       },
       whenSynced: () => this.whenSynced(),
-      transact: (ops, { signal }) => this.client.transact(ops, { signal }),
+      // In a promise: what it refuses is an answer like the server's.
+      transact: async (ops, { signal }) => this.client.transact(fitTo(this.client.schema, ops), { signal }),
     };
   }
 
@@ -377,10 +381,22 @@ export class Directory implements DirectoryStore {
       await this.settled();
       this.ownHostBackoff.succeeded();
       this.ready();
+      await this.tellVersion();
     } catch (error) {
       if (!this.isStarted) return;
       this.logger.error('this host cannot be written into the directory', { error: messageOf(error) });
       this.cancelRetry = this.clock.after(this.ownHostBackoff.nextMs(), () => void this.ensureOwnHost());
+    }
+  }
+
+  /** By itself: a server whose version is from before hosts told theirs refuses it. */
+  private async tellVersion(): Promise<void> {
+    const { version } = this.options;
+    if (version === undefined) return;
+    try {
+      await this.transact((context) => ({ ops: planVersion(context, version), result: undefined }));
+    } catch (error) {
+      this.logger.debug('the version of this host cannot be told yet', { error: messageOf(error) });
     }
   }
 

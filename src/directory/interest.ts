@@ -27,8 +27,12 @@ export interface InterestParts {
   readonly clock: Clock;
 }
 
-/** What a host needs, by asking: before it follows anything, its view cannot tell. A database of before there were backups has none. */
+/**
+ * What a host needs, by asking: before it follows anything, its view cannot tell. Of tables that the database has not got yet,
+ * as its servers are older, it needs nothing.
+ */
 export async function fetchNeeds(client: Pick<OvsdbClient, 'transact' | 'schema'>, host: string): Promise<Needs> {
+  const isThere = (table: string) => client.schema?.tables.has(table) !== false;
   const fetch = async (...operations: Operation[]) => {
     const results = await client.transact(operations, { isLong: true });
     return results.map(({ rows = [] }) => rows as ReadonlyArray<Readonly<Record<string, Uuid | undefined>>>);
@@ -40,10 +44,10 @@ export async function fetchNeeds(client: Pick<OvsdbClient, 'transact' | 'schema'
   const uuid = own[0]?.['_uuid'];
   if (uuid === undefined) return NO_NEEDS;
   const ofBacked = select('Switch', [['backups', 'includes', [uuid]]], ['host']);
-  const [switches = []] = client.schema?.tables.has('Switch') === true ? await fetch(ofBacked) : [];
+  const [switches = []] = isThere('Switch') ? await fetch(ofBacked) : [];
   const backed = switches.flatMap(({ host: other }) => other ?? []);
   const ofEach = (table: string, column: string) =>
-    [uuid, ...backed].map((each) => select(table, [['host', '==', each]], [column]));
+    isThere(table) ? [uuid, ...backed].map((each) => select(table, [['host', '==', each]], [column])) : [];
   const rows = (await fetch(...ofEach('Endpoint', 'network'), ...ofEach('FirewallRule', 'container'))).flat();
   const networks = new Set(rows.flatMap(({ network }) => network ?? []));
   const isOfThem = ({ network }: (typeof pools)[number]) => network !== undefined && networks.has(network);

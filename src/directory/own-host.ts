@@ -45,6 +45,12 @@ export function planOwnHost({ view, host }: PlanContext, facts: OwnHostFacts, ra
   return [...adjustAddress(view, row, facts), ...adjustBlocks(view, row, locatorRange)];
 }
 
+/** Of which version the plugin of this host is, for people. Nothing to do where its row says so. */
+export function planVersion({ view, host }: PlanContext, version: string): Ops {
+  const row = view.host(host);
+  return row === undefined || row.version === version ? [] : [update('Host', isRow(row.uuid), { version })];
+}
+
 function adjustAddress(view: DirectoryView, row: HostRow, { address, isElsewhere }: OwnHostFacts): Ops {
   if (row.address === address) return [];
   const tunnel = isElsewhere === true ? view.tunnel(row.name) : undefined;

@@ -6,7 +6,7 @@ import { parseCidr, parseIpv4, parseMac } from '../base/addresses';
 import { DaoliError } from '../base/errors';
 import type { Uuid } from '../ovsdb/notation';
 import { EndpointRecord } from './endpoint-record';
-import { DEFAULT_SITE, SITE_NAME, TUNNEL_KEY } from './rows';
+import { DEFAULT_SITE, PLUGIN_VERSION, SITE_NAME, TUNNEL_KEY } from './rows';
 import type {
   AddressRow,
   EndpointId,
@@ -146,6 +146,11 @@ function siteName(value: unknown): string {
   throw new DaoliError('internal', `"${name}" is no name of a site`);
 }
 
+/** People see it on other hosts. What is no version says nothing. */
+function pluginVersion(value: unknown): string | undefined {
+  return typeof value === 'string' && PLUGIN_VERSION.test(value) ? value : undefined;
+}
+
 /** It is given to the kernel as it is. */
 function tunnelKey(value: unknown): string {
   const key = text(value);
@@ -167,6 +172,7 @@ const DECODERS: { readonly [T in StoredTable]: Decoder<T> } = {
     site: siteName(raw['site']),
     isHub: raw['is_hub'] === true,
     encrypts: raw['encrypt'] === true,
+    version: pluginVersion(raw['version']),
     locatorBlocks: [...list(raw['locator_blocks'], (block) => follow(rows, 'LocatorBlock', block))].sort(
       (a, b) => a.base - b.base,
     ),

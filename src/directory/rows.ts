@@ -19,6 +19,8 @@ export const DEFAULT_TENANT = 'default';
 /** The site of a host that names none. */
 export const DEFAULT_SITE = 'default';
 export const SITE_NAME = /^[a-z0-9][a-z0-9-]{0,30}$/;
+/** Of a plugin, as semver.org has it. */
+export const PLUGIN_VERSION = /^\d+\.\d+\.\d+[0-9A-Za-z.+-]{0,20}$/;
 /** 32 octets in base64, as WireGuard spells keys (the last character has two bits that are 0). */
 export const TUNNEL_KEY = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/;
 /** A tenant's name stands in PoolIDs, in front of a slash. */
@@ -59,6 +61,8 @@ export interface HostRow extends Row {
   readonly isHub: boolean;
   /** Whether they go through tunnels inside of its site, too. */
   readonly encrypts: boolean;
+  /** Of its plugin, as it has told last; undefined where that was before agents told it. */
+  readonly version: string | undefined;
   /** The prefixes that its endpoints' locators come from, ascending; see hostLocator of allocation.ts. */
   readonly locatorBlocks: readonly LocatorBlock[];
 }

@@ -1,7 +1,7 @@
 // The version of the directory's schema, and which others this agent gets on with.
 
 /** That of directory.ovsschema. */
-export const SCHEMA_VERSION = '1.5.0';
+export const SCHEMA_VERSION = '1.6.0';
 
 /**
  * Whether this agent can use rows of a directory of that version. Within a major version the schema only grows, by what need

@@ -121,8 +121,12 @@ export interface ChargeFacts {
   readonly others: number;
 }
 
+/** Which version of the plugin each host of the cluster has; undefined: one that is too old to tell. */
+export type VersionFacts = readonly { readonly host: string; readonly version: string | undefined }[];
+
 export interface DoctorFacts {
   readonly state: string;
+  readonly versions: VersionFacts;
   readonly kernel: KernelFacts;
   readonly ovs: OvsFacts | Unknown;
   readonly docker: DockerFacts | Unknown;
@@ -154,6 +158,7 @@ const finding =
 export function examine(facts: DoctorFacts): Finding[] {
   return [
     ...checkAgent(facts.state),
+    ...checkVersions(facts.versions),
     ...checkKernel(facts.kernel),
     ...checkOvs(facts.ovs),
     ...checkDocker(facts.docker),
@@ -195,6 +200,24 @@ export function checkAgent(state: string): Finding[] {
   const say = finding('agent');
   if (state === 'ready') return [say('ok', 'it is ready')];
   return [say('error', `it is ${state}`, 'see its lines in dockerd’s log, and the findings below')];
+}
+
+/** Outside of a cluster there is nothing to compare. */
+export function checkVersions(hosts: VersionFacts): Finding[] {
+  if (hosts.length < 2) return [];
+  const say = finding('versions');
+  const versions = [...new Set(hosts.map(({ version }) => version))];
+  if (versions.length === 1) {
+    const what = versions[0] === undefined ? 'no host has told its version' : `all hosts have version ${versions[0]}`;
+    return [say('ok', what)];
+  }
+  const each = versions.map((version) => {
+    const names = hosts.filter((host) => host.version === version).map(({ host }) => host);
+    const more = names.length > MAX_LISTED ? ` and ${names.length - MAX_LISTED} more` : '';
+    return `${version ?? 'an older one'} on ${names.slice(0, MAX_LISTED).join(', ')}${more}`;
+  });
+  const remedy = 'two versions that follow one another work side by side; upgrade the rest: docs/upgrade.md';
+  return [say('warning', `hosts have different versions of the plugin: ${each.join('; ')}`, remedy)];
 }
 
 export function checkKernel(facts: KernelFacts): Finding[] {

@@ -34,6 +34,7 @@ import type {
   OvsFacts,
   PeerFacts,
   Unknown,
+  VersionFacts,
 } from './doctor-checks';
 import { labelOf } from './prediction';
 
@@ -119,6 +120,7 @@ export async function findFacts(parts: DoctorParts): Promise<DoctorFacts> {
   ]);
   return {
     state: parts.agentState(),
+    versions: findVersions(parts),
     kernel,
     ovs: findOvs(parts),
     docker,
@@ -131,6 +133,11 @@ export async function findFacts(parts: DoctorParts): Promise<DoctorFacts> {
     addressProblem: parts.cluster.addressProblem,
     leaks,
   };
+}
+
+function findVersions({ store }: DoctorParts): VersionFacts {
+  const hosts = [...store.view.hosts()].map(({ name, version }) => ({ host: name, version }));
+  return hosts.sort((a, b) => (a.host < b.host ? -1 : 1));
 }
 
 function findCharges({ store, charges }: DoctorParts): ChargeFacts {

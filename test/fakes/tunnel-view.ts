@@ -57,6 +57,7 @@ function hostRow(spec: HostSpec, number: number): HostRow {
     site: spec.site ?? 'default',
     isHub: spec.isHub === true,
     encrypts: spec.encrypts === true,
+    version: undefined,
     locatorBlocks: blocks.map((text, index) => ({ ...parseCidr(text), uuid: `${spec.name}-${index}` as Uuid })),
   };
 }

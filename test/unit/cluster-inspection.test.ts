@@ -6,6 +6,7 @@ import { inspectTransaction } from '../../src/cluster/inspection';
 import * as control from '../../src/directory/control-operations';
 import * as endpoints from '../../src/directory/endpoint-operations';
 import { holdPool } from '../fakes/directory-contract';
+import { planVersion } from '../../src/directory/own-host';
 import * as networks from '../../src/directory/operations';
 import type { EndpointId, NetworkId, PoolId } from '../../src/directory/rows';
 import type { Ops, PlanContext } from '../../src/directory/store';
@@ -114,6 +115,16 @@ describe('passes', () => {
     expect(verdicts.length).toBeGreaterThan(12);
     expect(verdicts.filter((verdict) => verdict !== undefined)).toEqual([]);
     expect([...first.view.networks(), ...first.view.pools()]).toEqual([]);
+  });
+
+  test('its own version', async () => {
+    await run(second, (c) => planVersion(c, '0.2.0'));
+    expect(first.view.host('h2')?.version).toBe('0.2.0');
+    await run(second, (c) => planVersion(c, '0.2.0'));
+    expect(verdicts.filter((verdict) => verdict !== undefined)).toEqual([]);
+    // It is shown to people on other hosts.
+    await run(second, (c) => planVersion(c, '\u001b[31mred'));
+    expect(first.view.host('h2')?.version).toBeUndefined();
   });
 
   test('its own datapath, and to take over and give back one that it stands by for', async () => {

@@ -24,6 +24,10 @@ const PEER: PeerFacts = {
 };
 const WELL: DoctorFacts = {
   state: 'ready',
+  versions: [
+    { host: 'h1', version: '0.2.0' },
+    { host: 'h2', version: '0.2.0' },
+  ],
   kernel: {
     release: '6.12.0',
     hasOpenvswitch: true,
@@ -69,6 +73,7 @@ test('where all is well, it says what it has looked at, and nothing else', () =>
   expect(findings.filter(({ level }) => level !== 'ok')).toEqual([]);
   expect([...new Set(findings.map(({ check }) => check))]).toEqual([
     'agent',
+    'versions',
     'kernel',
     'Open vSwitch',
     'Docker',
@@ -99,6 +104,12 @@ const { database, fabric } = WELL;
 
 test.each<[string, Partial<DoctorFacts>, Finding['level'], string]>([
   ['an agent that waits', { state: 'waiting for Open vSwitch' }, 'error', 'waiting for Open vSwitch'],
+  [
+    'another version on some hosts',
+    { versions: [...WELL.versions, { host: 'h3', version: '0.1.0' }, { host: 'h4', version: undefined }] },
+    'warning',
+    '0.2.0 on h1, h2; 0.1.0 on h3; an older one on h4',
+  ],
   ['no forwarding', { kernel: { ...kernel, ipForward: '0' } }, 'error', 'ip_forward=1'],
   ['the userspace datapath', { kernel: { ...kernel, datapath: 'netdev' } }, 'warning', 'userspace'],
   ['no Open vSwitch', { ovs: { problem: 'it does not answer' } }, 'error', 'does not answer'],

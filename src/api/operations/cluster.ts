@@ -49,6 +49,10 @@ const HOST = z
     isServer: z.boolean(),
     isHub: z.boolean().meta({ description: 'whether it passes packets on between hosts behind NAT' }),
     encrypts: z.boolean().meta({ description: 'whether its packets are encrypted inside of its site, too' }),
+    version: z
+      .string()
+      .nullable()
+      .meta({ description: 'of its plugin, as it told last; null where that is too old to tell' }),
     endpoint: z.string().nullable().meta({ description: 'where other sites reach its tunnel; null behind NAT' }),
     master: z.string().nullable().meta({
       description: 'the host whose controller is in charge of its datapath; null while it is nobody’s, or not known',

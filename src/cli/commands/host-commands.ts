@@ -67,7 +67,7 @@ export function hostCommands(daolictl: Command, context: CommandContext): void {
 
 /** What stands below the table of hosts. */
 export function linesBelow(status: ClusterStatus): string[] {
-  return [...noL2Line(status), ...chargeLines(status), ...waitingLines(status)];
+  return [...noL2Line(status), ...versionLine(status), ...chargeLines(status), ...waitingLines(status)];
 }
 
 function noL2Line({ hosts }: ClusterStatus): string[] {
@@ -75,6 +75,17 @@ function noL2Line({ hosts }: ClusterStatus): string[] {
     noL2 === null ? [] : [noL2 === 'detected' ? `${name} (detected)` : name],
   );
   return named.length === 0 ? [] : [`without an L2 in common with their site: ${named.join(', ')}`];
+}
+
+/** Where not all are alike, as in the middle of an upgrade. */
+function versionLine({ hosts }: ClusterStatus): string[] {
+  const versions = [...new Set(hosts.map(({ version }) => version))];
+  if (versions.length < 2) return [];
+  const each = versions.map((version) => {
+    const names = hosts.filter((host) => host.version === version).map(({ name }) => name);
+    return `${version ?? 'an older one'} on ${names.join(', ')}`;
+  });
+  return [`versions of the plugin: ${each.join('; ')}`];
 }
 
 /** Hosts whose own agent is not in charge of their datapath. */
