@@ -12,6 +12,8 @@ SCHEMAS=/usr/share
 PLAN=$STATE/directory.plan   # what daolinetd wants to become of the directory's database
 RESTORED=$STATE/directory.restored   # what it is to begin with, where that comes from a backup
 ELECTION_MS=1000           # how long members miss their leader before they elect another
+CONVERT_TRIES=60           # and how often a cluster's database is tried to be converted,
+CONVERT_PAUSE=5            # with so many seconds between
 STEADY_SECONDS=10          # who ran this long did not die of its start
 AGENT_GRACE=4              # seconds between TERM and KILL; together below the 10 s that Docker grants
 OVS_GRACE=2
@@ -135,14 +137,28 @@ convert_member() {
   remote=unix:$RUN/directory.sock
   ovsdb-client -vconsole:warn --timeout=60 wait $remote DaoliNet connected || return
   has=$(ovsdb-client -vconsole:warn --timeout=5 get-schema-version $remote DaoliNet) || return
-  wants=$(ovsdb-tool schema-version "$1")
+  wants=$(ovsdb-tool schema-version "$1") || return
   if is_later "$has" "$wants"; then
     say "the cluster's database is of version $has, later than this plugin's $wants: it is used as it is"
     return
   fi
-  is_later "$wants" "$has" || return
+  is_later "$wants" "$has" || return 0
   say "converting the cluster's database from version $has to $wants"
   ovsdb-client -vconsole:warn --timeout=30 convert $remote "$1"
+}
+
+# convert_when_there SCHEMA: convert_member, again where it failed, as without a leader; until another run of the server does it.
+convert_when_there() {
+  read -r mine _ </proc/uptime
+  echo "$mine" >$RUN/converting
+  tries=0
+  until convert_member "$1"; do
+    tries=$((tries + 1))
+    [ $tries -lt $CONVERT_TRIES ] || { say "the cluster's database could not be converted; see the lines above"; return; }
+    sleep $CONVERT_PAUSE
+    read -r other <$RUN/converting
+    [ "$other" = "$mine" ] || return
+  done
 }
 
 # serve_database FILE NAME OPTION...: becomes the ovsdb-server of FILE.
@@ -163,7 +179,7 @@ directory() {
   # What cannot be done stays to be done; the database is served as it is.
   carry_out_plan $file $schema || say "the plan for $file could not be carried out; see the line above"
   # Not a child of the server that this process becomes, which would not reap it.
-  ! ovsdb-tool db-is-clustered $file || (convert_member $schema &)
+  ! ovsdb-tool db-is-clustered $file || (convert_when_there $schema &)
   serve_database $file directory --remote=punix:$RUN/directory.sock
 }
 

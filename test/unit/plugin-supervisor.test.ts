@@ -42,7 +42,7 @@ function program(name: string, body: string): void {
 }
 
 function run(words: string): { readonly status: number | null; readonly said: string } {
-  const places = `STATE=${folder}/data SCHEMAS=/schemas RUN=/run PLAN=${folder}/data/plan RESTORED=${folder}/data/restored`;
+  const places = `STATE=${folder}/data SCHEMAS=/schemas RUN=${folder}/data CONVERT_PAUSE=0 PLAN=${folder}/data/plan RESTORED=${folder}/data/restored`;
   const script = `${functions}\n${places}\n${words}`;
   const { status, stderr } = spawnSync('/bin/sh', ['-c', script], {
     env: { PATH: join(folder, 'bin') },
@@ -119,7 +119,22 @@ test.each([
   expect(said).not.toContain('not found');
   if (text === '') expect(said).toBe('');
   else expect(said).toContain(text);
-  expect(calls().includes('convert unix:/run/directory.sock /schemas/x')).toBe(isConverted);
+  expect(calls().includes(`convert unix:${folder}/data/directory.sock /schemas/x`)).toBe(isConverted);
+});
+
+test('a cluster’s database that cannot be converted yet is tried again, and not for ever', () => {
+  program('ovsdb-tool', 'echo 1.5.0');
+  program(
+    'ovsdb-client',
+    `case $* in
+      *get-schema-version*) echo 1.4.0 ;;
+      *convert*) echo x >>${folder}/tries; [ "$(cat ${folder}/tries)" = "x\nx\nx" ] ;;
+    esac`.replaceAll('\\n', '\n'),
+  );
+  expect(run('convert_when_there /schemas/x').said).not.toContain('could not be converted');
+  expect(readFileSync(join(folder, 'tries'), 'utf8')).toBe('x\nx\nx\n');
+  program('ovsdb-client', 'exit 1');
+  expect(run('CONVERT_TRIES=3; convert_when_there /schemas/x').said).toContain('could not be converted');
 });
 
 test('a backup takes the place of a file that is no database', () => {
