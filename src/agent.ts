@@ -158,7 +158,13 @@ export class Agent implements ShownAgent {
     const settings = this.settings();
     const world = { clock: systemClock, logger, random: Math.random };
     const { locatorRange, defaultPools, hostRun } = settings;
-    this.directory = new Directory({ host: hostName, locatorRange, logger, version: VERSION, ...this.directoryOptions() });
+    this.directory = new Directory({
+      host: hostName,
+      locatorRange,
+      logger,
+      version: VERSION,
+      ...this.directoryOptions(),
+    });
     this.host = createLinuxHost({ ...world, runner: createRunner(), sysctl: createSysctlFiles() });
     this.parts = this.driverParts();
     this.driver = new NetworkDriver(this.parts, systemClock, logger);
@@ -184,7 +190,7 @@ export class Agent implements ShownAgent {
       this.swarm.look();
     };
     const onSwarmNetworkGone = (id: string) => this.swarm.gone(id);
-    this.follower = new NameFollower({ docker, store, setDockerBridges, logger, onDockerBack, onSwarmNetworkGone });
+    this.follower = new NameFollower({ ...world, docker, store, setDockerBridges, onDockerBack, onSwarmNetworkGone });
     this.seeing = new Seeing({
       store,
       host: this.host,

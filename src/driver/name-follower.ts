@@ -2,9 +2,9 @@
 // which bridges are Docker's own. Writes them into the directory and tells the packet filter. Late by nature: nothing that
 // forwards packets waits for a name.
 
-import { messageOf } from '../base/errors';
+import type { Clock } from '../base/clock';
 import type { Logger } from '../base/logger';
-import { OneAtATime } from '../base/one-at-a-time';
+import { RetriedWork } from '../base/retried-work';
 import { updateEndpoint } from '../directory/endpoint-operations';
 import { renameNetwork } from '../directory/operations';
 import type { EndpointId, NetworkId } from '../directory/rows';
@@ -27,6 +27,9 @@ export interface NameFollowerParts {
   /** Told which interfaces are Docker's bridges, whenever Docker came back or made one. */
   readonly setDockerBridges: (names: readonly string[]) => Promise<void>;
   readonly logger: Logger;
+  readonly clock: Clock;
+  /** 0 (included) to 1 (excluded). */
+  readonly random: () => number;
   /** Docker answers again: time to compare everything. */
   readonly onDockerBack: () => void;
   /** Somebody has removed a network of the swarm that this host is a manager of. */
@@ -38,19 +41,28 @@ export class NameFollower implements DockerHandlers {
   private readonly containers = new Set<string>();
   private listEverything = false;
   private listBridges = false;
-  private readonly work = new OneAtATime(() => this.drainOrReport());
+  private readonly work: RetriedWork;
 
-  constructor(private readonly parts: NameFollowerParts) {}
+  constructor(private readonly parts: NameFollowerParts) {
+    const { logger } = parts;
+    this.work = new RetriedWork({
+      ...parts,
+      work: () => this.drainOrListAgain(),
+      onProblem: (error) => logger.warn('names of containers could not be learned', { error }),
+      onMended: () => logger.info('names of containers are learned again'),
+    });
+  }
 
   /** Idempotent. */
   start(): void {
     this.watch ??= this.parts.docker.watch(this);
   }
 
-  /** Resolves when nothing is under way any more. Idempotent. */
+  /** For good. Resolves when nothing is under way any more. Idempotent. */
   async stop(): Promise<void> {
     this.watch?.stop();
     this.watch = undefined;
+    this.work.stop();
     await this.work.idle();
   }
 
@@ -84,12 +96,14 @@ export class NameFollower implements DockerHandlers {
     this.work.ask();
   }
 
-  private async drainOrReport(): Promise<void> {
+  /** What was under way when it failed, as while the directory elects a leader, is not said again by Docker. */
+  private async drainOrListAgain(): Promise<void> {
     try {
       await this.drain();
     } catch (error) {
-      // The next connection of the event stream lists everything again.
-      this.parts.logger.warn('names of containers could not be learned', { error: messageOf(error) });
+      this.listEverything = true;
+      this.listBridges = true;
+      throw error;
     }
   }
 

@@ -1,9 +1,11 @@
 import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
+import { DaoliError } from '../../src/base/errors';
 import { silentLogger } from '../../src/base/logger';
 import { insertEndpoint } from '../../src/directory/endpoint-operations';
 import { insertNetwork } from '../../src/directory/operations';
 import type { EndpointId, NetworkId } from '../../src/directory/rows';
 import { NameFollower } from '../../src/driver/name-follower';
+import { ManualClock } from '../fakes/manual-clock';
 import { createMemoryDirectory } from '../fakes/memory-directory';
 import { MemoryDocker } from '../fakes/memory-docker';
 
@@ -12,6 +14,7 @@ const ENDPOINT = 'b'.repeat(64) as EndpointId;
 const CONTAINER = 'c'.repeat(64);
 
 async function setUp() {
+  const clock = new ManualClock();
   const store = createMemoryDirectory();
   const docker = new MemoryDocker();
   const bridges: string[][] = [];
@@ -21,6 +24,8 @@ async function setUp() {
     docker,
     store,
     logger: silentLogger,
+    clock,
+    random: () => 0,
     setDockerBridges: async (names) => void bridges.push([...names]),
     onDockerBack: () => (comparisons += 1),
     onSwarmNetworkGone: (id) => void gone.push(id),
@@ -52,7 +57,7 @@ async function setUp() {
     new Promise<void>((resolve) => {
       const end = store.onChange(() => (end(), resolve()));
     });
-  return { store, docker, follower, bridges, changed, comparisons: () => comparisons, gone };
+  return { clock, store, docker, follower, bridges, changed, comparisons: () => comparisons, gone };
 }
 
 test('a container that starts gives its endpoint a name; a rename changes it', async () => {
@@ -83,6 +88,28 @@ test('a container that starts gives its endpoint a name; a rename changes it', a
   docker.sendContainer({ action: 'rename', containerId: CONTAINER, containerName: 'shop' });
   await change;
   expect(store.view.endpoint(ENDPOINT)?.containerName).toBe('shop');
+  await follower.stop();
+});
+
+test('a name that could not be written is learned when the directory is back, though Docker says nothing more', async () => {
+  const { clock, store, docker, follower, changed } = await setUp();
+  follower.start();
+  await new Promise(setImmediate);
+  const names = { containerId: CONTAINER, containerName: 'web', aliases: [], labels: new Map<string, string>() };
+  docker.endpoints = [{ endpointId: ENDPOINT, networkId: NETWORK, ...names }];
+  let refused = 0;
+  store.onTransact = () => {
+    refused += 1;
+    throw new DaoliError('unavailable', 'no leader');
+  };
+  docker.sendContainer({ action: 'start', containerId: CONTAINER, containerName: 'web' });
+  while (refused === 0) await new Promise(setImmediate);
+  while (clock.waiting === 0) await new Promise(setImmediate);
+  store.onTransact = () => undefined;
+  const change = changed();
+  clock.advance(60_000);
+  await change;
+  expect(store.view.endpoint(ENDPOINT)?.containerName).toBe('web');
   await follower.stop();
 });
 
