@@ -9,6 +9,9 @@ import { Site } from './site';
 import { siteRequests, type SiteTraits } from './site-requests';
 import type { Wiring } from './wiring';
 
+/** Agents that become servers start anew, one after another. */
+const SERVERS_MS = 60_000;
+
 export interface LabCluster {
   readonly site: Wiring;
   readonly hosts: readonly Host[];
@@ -103,14 +106,18 @@ function siteWords(internet: Internet, { name }: Host, { hubs = [] }: JoinOption
 
 /** Waits until these hosts serve the directory, as one of them sees it. */
 export async function untilServers(seenFrom: Host, names: readonly string[]): Promise<void> {
-  await waitFor(`the servers ${names.join(', ')}`, async () => {
-    // An agent that becomes one starts anew.
-    const { code, stdout } = await seenFrom.tryDaolictl('--output', 'json', 'cluster', 'status');
-    if (code !== 0) return false;
-    const { hosts } = JSON.parse(stdout) as ClusterStatus;
-    const serving = hosts.filter(({ member }) => member === 'leader' || member === 'follower');
-    return isDeepStrictEqual(serving.map(({ name }) => name).sort(), [...names].sort());
-  });
+  await waitFor(
+    `the servers ${names.join(', ')}`,
+    async () => {
+      // An agent that becomes one starts anew.
+      const { code, stdout } = await seenFrom.tryDaolictl('--output', 'json', 'cluster', 'status');
+      if (code !== 0) return false;
+      const { hosts } = JSON.parse(stdout) as ClusterStatus;
+      const serving = hosts.filter(({ member }) => member === 'leader' || member === 'follower');
+      return isDeepStrictEqual(serving.map(({ name }) => name).sort(), [...names].sort());
+    },
+    SERVERS_MS,
+  );
 }
 
 /** Waits until Docker of each of these hosts has a network. */

@@ -9,7 +9,17 @@
 
 import { execFile } from 'node:child_process';
 import { buildSync } from 'esbuild';
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import * as http from 'node:http';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
@@ -51,6 +61,8 @@ export interface HostOptions {
    * there, as a user does it. 'none': there is no plugin yet; `installPlugin()` does that.
    */
   readonly plugin?: 'ready' | 'registry' | 'none';
+  /** A folder of files that take the place of those of the ready plugin before it is first enabled: another version of it. */
+  readonly version?: string;
   /** Without it (false) no Open vSwitch runs on the host. */
   readonly ovs?: boolean;
   /** It has a network and nothing that runs, not even a Docker engine; it starts in no time. */
@@ -139,7 +151,12 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     await host.boot();
     if (disk === undefined) await host.importImage();
     if (origin === 'registry') await host.installPlugin(settings);
-    if (origin === 'ready') await host.enablePlugin(settings);
+    if (origin === 'ready') {
+      if (options.version !== undefined) host.layOver(options.version);
+      await host.enablePlugin(settings);
+      // That of another version may come later than Docker is answered.
+      if (options.version !== undefined) await host.untilApi();
+    }
   } catch (error) {
     const log = host.log();
     await host.stop();
@@ -320,6 +337,11 @@ export class Host {
       return now !== undefined && now !== before;
     });
     await waitFor('the agent to answer', () => this.answers('/run/docker/plugins/daolinet.sock', GET_CAPABILITIES));
+    await this.untilApi();
+  }
+
+  /** Waits until the agent's management API answers. */
+  async untilApi(): Promise<void> {
     await waitFor('its management API', () => this.answers('/run/daolinet/api.sock', GET_STATUS));
   }
 
@@ -353,6 +375,48 @@ export class Host {
     const values = assignments(settings);
     if (values.length > 0) await this.docker('plugin', 'set', PLUGIN, ...values);
     await this.docker('plugin', 'enable', PLUGIN);
+  }
+
+  /** Another version of the plugin takes the place of the one that is installed, as a user does it. */
+  async upgradePlugin(remote = REMOTE_PLUGIN): Promise<void> {
+    await this.docker('plugin', 'disable', '-f', PLUGIN);
+    await this.docker('plugin', 'upgrade', '--grant-all-permissions', '--skip-remote-check', PLUGIN, remote);
+    await this.docker('plugin', 'enable', PLUGIN);
+  }
+
+  /** Pushes the plugin that is installed, with other files in it, into this host's registry. Returns what it is called there. */
+  async publishVersion(version: string, tag: string): Promise<string> {
+    const remote = REMOTE_PLUGIN.replace('latest', tag);
+    const inside = `${DOCKER_FOLDER}/version`;
+    const folder = this.namespace.onDisk(inside);
+    const root = path.join(folder, 'rootfs');
+    try {
+      // Beside the files there are the sockets of the plugin as it runs.
+      const filter = (file: string) => !lstatSync(file).isSocket();
+      cpSync(this.pluginRoot(), root, { recursive: true, verbatimSymlinks: true, filter });
+      cpSync(version, root, { recursive: true });
+      cpSync(path.join(__dirname, '../config.json'), path.join(folder, 'config.json'));
+      await this.docker('plugin', 'create', remote, inside);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+    await this.docker('plugin', 'push', remote);
+    await this.docker('plugin', 'rm', '-f', remote);
+    return remote;
+  }
+
+  /** The files of another version take the place of those of the plugin, which does not run. */
+  layOver(version: string): void {
+    cpSync(version, this.pluginRoot(), { recursive: true });
+  }
+
+  /** Where Docker has the files of the plugin. */
+  private pluginRoot(): string {
+    const folder = this.namespace.onDisk(`${DOCKER_FOLDER}/plugins`);
+    const roots = readdirSync(folder).map((name) => path.join(folder, name, 'rootfs'));
+    const [root, ...others] = roots.filter((each) => existsSync(path.join(each, 'usr/lib/daolinet')));
+    if (root === undefined || others.length > 0) throw new Error(`not one plugin, but ${roots.join(', ')}`);
+    return root;
   }
 
   /** Ends the Docker engine for good. Returns what it had on its disk, which goes with the host. */

@@ -34,7 +34,7 @@ const loadLater = {
   },
 };
 
-async function bundle(entry, outfile, { banner = '', define = {} } = {}) {
+async function bundle(entry, outfile, { banner = '', define = {}, plugins = [] } = {}) {
   await build({
     absWorkingDir: root,
     entryPoints: [entry],
@@ -48,16 +48,23 @@ async function bundle(entry, outfile, { banner = '', define = {} } = {}) {
     legalComments: 'none',
     banner: { js: banner },
     define,
-    plugins: [leaveOut, loadLater],
+    plugins: [leaveOut, loadLater, ...plugins],
     logLevel: 'warning',
   });
 }
 
-try {
+/** The plugin's programs into a folder. `plugins` are esbuild's, which see to the sources of the agent beside those here. */
+export async function bundlePrograms(folder, { entry = 'src/main.ts', plugins = [] } = {}) {
   const define = { DAOLINET_PAGE: JSON.stringify(await buildPage(root)) };
-  await bundle(process.argv[2] ?? 'src/main.ts', 'dist/main.cjs');
-  await bundle('src/daolinetd.ts', 'dist/daolinetd.cjs', { define });
-  await bundle('src/cli/main.ts', 'dist/daolictl.cjs', { banner: '#!/usr/bin/env node' });
-} catch {
-  process.exit(1); // esbuild has said what is wrong
+  await bundle(entry, `${folder}/main.cjs`);
+  await bundle('src/daolinetd.ts', `${folder}/daolinetd.cjs`, { define, plugins });
+  await bundle('src/cli/main.ts', `${folder}/daolictl.cjs`, { banner: '#!/usr/bin/env node' });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await bundlePrograms('dist', { entry: process.argv[2] });
+  } catch {
+    process.exit(1); // esbuild has said what is wrong
+  }
 }

@@ -16,6 +16,7 @@ const SECONDS = {
   containers: 110,
   firewall: 105,
   plugin: 90,
+  upgrade: 150,
   sites: 135,
   backup: 100,
   'sites-inside': 75,

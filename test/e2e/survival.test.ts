@@ -1,7 +1,7 @@
 // What a running container notices when a part of DaoliNet, Open vSwitch or Docker dies and comes back: nothing, beside
 // new routes that wait while the part is away. And that nothing is left over afterwards.
 
-import { PLUGIN, REMOTE_PLUGIN, startHost, waitFor, type Host } from '../../lab/host';
+import { PLUGIN, startHost, waitFor, type Host } from '../../lab/host';
 
 jest.setTimeout(300_000);
 
@@ -124,14 +124,7 @@ test.each<[string, () => Promise<unknown>]>([
       await host.docker('plugin', 'enable', PLUGIN);
     },
   ],
-  [
-    'the plugin is upgraded',
-    async () => {
-      await host.docker('plugin', 'disable', '-f', PLUGIN);
-      await host.docker('plugin', 'upgrade', '--grant-all-permissions', '--skip-remote-check', PLUGIN, REMOTE_PLUGIN);
-      await host.docker('plugin', 'enable', PLUGIN);
-    },
-  ],
+  ['the plugin is upgraded', () => host.upgradePlugin()],
   ['ovsdb-server is killed', () => host.restartOvsdb('SIGKILL')],
   ['ovs-vswitchd is killed', () => host.restartVswitchd('SIGKILL')],
   ['dockerd restarts with live-restore', () => host.restartDockerd({ liveRestore: true })],

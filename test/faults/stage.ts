@@ -40,9 +40,10 @@ export class Stage {
     readonly random: () => number,
   ) {}
 
-  /** Nothing stays behind when it fails. */
-  static async start(count: number, random: () => number = Math.random): Promise<Stage> {
-    const cluster = await startHosts(count, { settings: { DAOLINET_IDLE_TIMEOUT: IDLE_SECONDS } });
+  /** Nothing stays behind when it fails. `version`: see HostOptions. */
+  static async start(count: number, random: () => number = Math.random, version?: string): Promise<Stage> {
+    const settings = { DAOLINET_IDLE_TIMEOUT: IDLE_SECONDS };
+    const cluster = await startHosts(count, { settings, ...(version !== undefined && { version }) });
     const { site } = cluster;
     if (!(site instanceof Site)) throw new Error('faults are made on one L2');
     const stage = new Stage(cluster, site, random);
