@@ -65,11 +65,14 @@ export function createContext({ client, isJson, isOwnAgent, isThisHost, write }:
   };
 }
 
-/** Rows for a table, a column each. */
-export function tableOf<T>(columns: Readonly<Record<string, (row: T) => string>>, rows: readonly T[]): Table {
+/** Rows for a table, a column each; a cell without a word is one that an agent of another version does not fill. */
+export function tableOf<T>(
+  columns: Readonly<Record<string, (row: T) => string | undefined>>,
+  rows: readonly T[],
+): Table {
   return {
     head: Object.keys(columns),
-    rows: rows.map((row) => Object.values(columns).map((cell) => cell(row))),
+    rows: rows.map((row) => Object.values(columns).map((cell) => cell(row) ?? '-')),
   };
 }
 

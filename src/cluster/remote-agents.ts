@@ -85,7 +85,10 @@ export class RemoteAgent {
     });
   }
 
-  /** Throws what the host says, `unavailable` where it is out of reach or does not answer in time. */
+  /**
+   * Throws what the host says, `unavailable` where it is out of reach or does not answer in time, `conflict` where its agent is too old
+   * to be asked.
+   */
   async get<S extends z.ZodType>(path: string, schema: S, options?: CallOptions): Promise<z.output<S>> {
     return this.checked(schema, await this.client.call('GET', path, undefined, options));
   }
@@ -166,12 +169,18 @@ export class RemoteAgent {
       };
       socket.setKeepAlive(true, KEEP_ALIVE_MS);
       socket.setTimeout(CONNECT_MS, () => fail('no answer in time'));
-      socket.on('error', (error) => fail(messageOf(error), error));
+      socket.on('error', (error) => {
+        if (isRefusal(error)) reject(this.older());
+        fail(messageOf(error), error);
+      });
       socket.once('close', () => fail('it ended the connection'));
       socket.once('secureConnect', () => {
         socket.setTimeout(0);
         if (socket.alpnProtocol === API_PROTOCOL) resolve(socket);
-        else fail('its agent is older, and takes no such calls yet');
+        else {
+          reject(this.older());
+          socket.destroy();
+        }
       });
     });
   }
@@ -184,6 +193,12 @@ export class RemoteAgent {
     throw new DaoliError('internal', `host ${this.row.name} answers something else than was asked${place}`);
   }
 
+  private older(): DaoliError {
+    const { name } = this.row;
+    const message = `the agent of host ${name} is older, and takes no such calls yet: upgrade the plugin there`;
+    return new DaoliError('conflict', message, name);
+  }
+
   private away(why: string, cause?: unknown): DaoliError {
     const { name } = this.row;
     const { address, port } = this.door;
@@ -191,6 +206,11 @@ export class RemoteAgent {
     const message = `the agent of host ${name} cannot be reached${where} (${why}): is it up?`;
     return new DaoliError('unavailable', message, name, { cause });
   }
+}
+
+/** By one who does not know the protocol that it was asked for (RFC 7301 §3.2). */
+function isRefusal(error: NodeJS.ErrnoException): boolean {
+  return error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL';
 }
 
 function chosen({ headers }: IncomingMessage, names: readonly string[]): Record<string, string> {

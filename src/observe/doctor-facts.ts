@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { release } from 'node:os';
 import { z } from 'zod';
 import { cidrHolds, formatCidr, formatIpv4, type Cidr, type Ipv4 } from '../base/addresses';
-import { messageOf } from '../base/errors';
+import { DaoliError, messageOf } from '../base/errors';
 import { FRONT_PORT } from '../cluster/front';
 import { doorOf } from '../cluster/sites';
 import { hostLocator } from '../directory/allocation';
@@ -238,8 +238,10 @@ async function findPeer(parts: DoctorParts, row: HostRow): Promise<PeerFacts> {
   }
   const sizeProblem = await agent.get(LARGE_PATH, z.unknown(), { timeoutMs: LARGE_ANSWER_MS }).then(
     () => undefined,
-    (error: unknown) => messageOf(error),
+    // It answers, but is too old to be asked: checkVersions() has that.
+    (error: unknown) => (error instanceof DaoliError && error.code === 'conflict' ? null : messageOf(error)),
   );
+  if (sizeProblem === null) return unasked;
   return { ...unasked, sizeProblem, clockOffsetMs: await clockOffset(parts, agent) };
 }
 

@@ -1,8 +1,20 @@
 // Numbers as people read them, and the packets of a capture as they come.
+import { tableOf } from '../../src/cli/command-context';
 import { formatAge, formatBytes, queryOf } from '../../src/cli/formats';
 import { PcapCount } from '../../src/cli/pcap-count';
 import { printable } from '../../src/cli/printable';
 import { table } from '../../src/cli/table';
+
+test('what an agent of another version does not say is a dash in a table', () => {
+  const columns = {
+    HOST: (row: { name: string; site?: string }) => row.name,
+    SITE: (row: { site?: string }) => row.site,
+  };
+  expect(tableOf(columns, [{ name: 'h1', site: 'dc' }, { name: 'h2' }]).rows).toEqual([
+    ['h1', 'dc'],
+    ['h2', '-'],
+  ]);
+});
 
 test.each([
   [undefined, '-'],

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text as textOf } from 'node:stream/consumers';
-import { connect, type TLSSocket } from 'node:tls';
+import { createServer as createTlsServer, connect, type TLSSocket } from 'node:tls';
 import { z } from 'zod';
 import { createManagementApi } from '../../src/api/management-api';
 import { contentOperation, operation, streamOperation, type ApiAgent } from '../../src/api/operation';
@@ -198,6 +198,22 @@ describe('a server', () => {
     });
     front.stop();
     await expect(agents().at('h2').get('/v1/things/a', THING)).rejects.toThrow('ECONNREFUSED');
+  });
+
+  test('says of an agent from before there were such calls that it is too old', async () => {
+    front.stop();
+    const { certificate: cert, key } = identities.h2;
+    const door = createTlsServer({ cert, key, ca: authority.certificate, ALPNProtocols: ['daolinet-words/1'] });
+    door.on('tlsClientError', () => undefined).listen(port, '127.0.0.1');
+    await once(door, 'listening');
+    try {
+      await expect(agents().at('h2').get('/v1/things/a', THING)).rejects.toMatchObject({
+        code: 'conflict',
+        message: 'the agent of host h2 is older, and takes no such calls yet: upgrade the plugin there',
+      });
+    } finally {
+      door.close();
+    }
   });
 
   test('watches, and leaves', async () => {

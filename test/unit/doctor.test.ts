@@ -272,6 +272,17 @@ describe('facts', () => {
     expect(seen.peers[0]?.doorProblem).toBe('connect ECONNREFUSED');
   });
 
+  test('a host whose agent is too old to be asked has no trouble with large packets', async () => {
+    const seen = async (code: 'conflict' | 'unavailable') => {
+      const get = () => Promise.reject(new DaoliError(code, 'so it is'));
+      const { parts } = await world({ knock: () => Promise.resolve(undefined), remote: () => ({ get }) });
+      const { sizeProblem, clockOffsetMs } = (await findFacts(parts)).fabric.peers[0]!;
+      return [sizeProblem, clockOffsetMs];
+    };
+    expect(await seen('conflict')).toEqual([null, null]);
+    expect(await seen('unavailable')).toEqual(['so it is', null]);
+  });
+
   test('over the fabric a silent host is told of where its datapath is there to answer, and not where nothing is known', async () => {
     const plane = (answers: boolean) => ({
       ...{ datapath: 'netdev', ovsVersion: undefined, flowHost: undefined, isConnected: true },
