@@ -169,7 +169,7 @@ export class RemoteAgent {
       };
       socket.setKeepAlive(true, KEEP_ALIVE_MS);
       socket.setTimeout(CONNECT_MS, () => fail('no answer in time'));
-      socket.on('error', (error) => {
+      socket.on('error', (error: NodeJS.ErrnoException) => {
         if (isRefusal(error)) reject(this.older());
         fail(messageOf(error), error);
       });

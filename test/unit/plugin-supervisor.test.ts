@@ -88,7 +88,7 @@ test.each([
   expect(run(`is_later ${a} ${b}`)).toEqual({ status: is ? 0 : 1, said: '' });
 });
 
-const AS_IT_IS = 'of version 1.6.0, later than this plugin\'s 1.5.0: it is used as it is';
+const AS_IT_IS = "of version 1.6.0, later than this plugin's 1.5.0: it is used as it is";
 
 test.each([
   ['an older', '1.4.0', true, 'converting /db from version 1.4.0 to 1.5.0'],
