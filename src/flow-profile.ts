@@ -8,6 +8,7 @@ import { dnsAddressOf, hostLocator } from './directory/allocation';
 import { reachOf } from './directory/reach';
 import type { DirectoryView } from './directory/view';
 import { DEFAULT_FLOW_SETTINGS, type FlowHost, type FlowSettings } from './flowctl/model';
+import { LAYOUT } from './flowctl/pipeline';
 
 /** What people set; the rest is alike everywhere. */
 export type ProfileSettings = Pick<
@@ -31,8 +32,9 @@ const mac = number(0, 0xffff_ffff_ffff).transform((value) => value as Mac);
 const portNo = number(1, 0xfeff);
 const mtu = number(68, 65_535);
 
-/** Hosts of later versions may say more. */
+/** Hosts of later versions may say more. Where flows mean something else to them, they are not to be served from here. */
 const PROFILE = z.object({
+  layout: z.literal(Number(LAYOUT)),
   hostPort: z.object({ portNo, mac }).exactOptional(),
   fabric: z.object({ portNo, mtu, isNarrow: z.boolean() }).exactOptional(),
   kernelDatapath: z.boolean(),
@@ -45,13 +47,14 @@ const PROFILE = z.object({
 });
 
 export function formatProfile({ hostPort, fabric, kernelDatapath, settings }: FlowProfile): string {
-  return JSON.stringify({ hostPort, fabric, kernelDatapath, settings });
+  return JSON.stringify({ layout: Number(LAYOUT), hostPort, fabric, kernelDatapath, settings });
 }
 
 /** Throws `invalid` where it is none: another host has written it. */
 export function parseProfile(text: string): FlowProfile {
   try {
-    return PROFILE.parse(JSON.parse(text));
+    const { layout: _, ...profile } = PROFILE.parse(JSON.parse(text));
+    return profile;
   } catch (error) {
     throw new DaoliError('invalid', 'what a host says of its datapath cannot be read', undefined, { cause: error });
   }

@@ -216,8 +216,11 @@ export const NETWORK_FLOW = { ECHO: 0, ECHO_LATER: 1, POOL: 2, DNS: 0x8000 } as 
 
 // Cookie, from the top: magic 8, layout 4, kind 4, a 24, b 24. A network's key takes the upper 32 bits of a and b.
 const MAGIC = 0xdan;
-/** Changes with the meaning of flows: those of another layout are replaced on connecting. */
-const LAYOUT = 2n;
+/**
+ * Changes with the meaning of flows: those of another layout are replaced on connecting, and whoever has another one stands by for
+ * nobody of this.
+ */
+export const LAYOUT = 2n;
 
 /** The bits of a cookie that say "ours", whatever the layout. */
 export const OURS = { cookie: MAGIC << 56n, cookieMask: 0xffn << 56n } as const;

@@ -36,11 +36,12 @@ describe('a profile', () => {
   });
 
   test('has nothing that the directory has', () => {
-    expect(JSON.parse(formatProfile({ ...host, settings }))).toEqual(profile);
+    expect(JSON.parse(formatProfile({ ...host, settings }))).toEqual({ layout: 2, ...profile });
   });
 
   test('of a later version may say more', () => {
-    const more = { ...profile, fabric: { ...host.fabric, more: 1 }, settings: { ...settings, more: [] }, more: {} };
+    const written = JSON.parse(formatProfile(profile)) as object;
+    const more = { ...written, fabric: { ...host.fabric, more: 1 }, settings: { ...settings, more: [] }, more: {} };
     expect(parseProfile(JSON.stringify(more))).toEqual(profile);
   });
 
@@ -48,6 +49,7 @@ describe('a profile', () => {
     ['nothing', ''],
     ['no profile', '{}'],
     ['a port that is none', formatProfile({ ...profile, hostPort: { portNo: 0, mac: host.routerMac } })],
+    ['one of flows that mean something else', formatProfile(profile).replace('"layout":2', '"layout":3')],
     ['no timeout', formatProfile({ ...profile, settings: { ...settings, idleTimeoutSeconds: 0 } })],
   ])('%s is none', (_, text) => {
     expect(() => parseProfile(text)).toThrow(expect.objectContaining({ code: 'invalid' }));
