@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { silentLogger } from '../../src/base/logger';
 import { parseCidr } from '../../src/base/addresses';
 import { Directory } from '../../src/directory/directory';
+import { SCHEMA_VERSION } from '../../src/directory/schema-version';
 import { planTunnel } from '../../src/directory/tunnel-operations';
 import { DIRECTORY_SCHEMA_FILE } from '../fakes/memory-directory';
 import { runTool } from './process';
@@ -63,4 +64,39 @@ test('a database of 1.3.0: its hosts are in the default site, no hubs, and witho
     await server.stop();
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+describe('the file of a host that is alone, as the supervisor prepares it', () => {
+  const PUBLISHED_FIRST = join(__dirname, '../golden/directory-1.2.0.ovsschema');
+  const supervisor = readFileSync(join(__dirname, '../../plugin/supervisor.sh'), 'utf8');
+  /** What it defines, without what it does. */
+  const functions = supervisor.slice(0, supervisor.indexOf("agent='' servers=''"));
+  let folder: string;
+  let file: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'directory-'));
+    file = join(folder, 'db');
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  const prepare = (schema: string) => runTool(['sh', '-c', `${functions}\nprepare_database ${file} ${schema}`]);
+  const versionOf = async () => (await runTool(['ovsdb-tool', 'db-version', file])).trim();
+  const ask = (operation: object) => JSON.stringify(['DaoliNet', operation]);
+
+  test('comes along with an upgrade, and what it was is kept', async () => {
+    await runTool(['ovsdb-tool', 'create', file, PUBLISHED_FIRST]);
+    await prepare(DIRECTORY_SCHEMA_FILE);
+    expect(await versionOf()).toBe(SCHEMA_VERSION);
+    expect((await runTool(['ovsdb-tool', 'db-version', `${file}.before`])).trim()).toBe('1.2.0');
+  });
+
+  test('stays as it is where the plugin goes back: what only the later version knows is not lost', async () => {
+    await runTool(['ovsdb-tool', 'create', file, DIRECTORY_SCHEMA_FILE]);
+    const row = { name: 'g', created: 1 };
+    await runTool(['ovsdb-tool', 'transact', file, ask({ op: 'insert', table: 'Group', row })]);
+    await prepare(PUBLISHED_FIRST);
+    expect(await versionOf()).toBe(SCHEMA_VERSION);
+    const select = { op: 'select', table: 'Group', where: [], columns: ['name'] };
+    expect(await runTool(['ovsdb-tool', 'query', file, ask(select)])).toContain('"g"');
+  });
 });
