@@ -26,7 +26,7 @@ export interface SnapshotKeeperParts {
 export class SnapshotKeeper {
   private readonly problems: ProblemLog;
   private cancel: (() => void) | undefined;
-  private isWriting = false;
+  private writing: Promise<void> | undefined;
   private hasChanged = false;
   private isUrgent = false;
   private notBefore = -Infinity;
@@ -39,16 +39,16 @@ export class SnapshotKeeper {
   changed(): void {
     if (this.hasChanged) return;
     this.hasChanged = true;
-    if (!this.isWriting) this.schedule();
+    if (this.writing === undefined) this.schedule();
   }
 
   /** What has changed is written now: nothing comes after it for the time being, and the process may end meanwhile. */
   hurry(): void {
     if (!this.hasChanged) return;
     this.isUrgent = true;
-    if (this.isWriting) return;
+    if (this.writing !== undefined) return;
     this.cancel?.();
-    void this.write();
+    this.begin();
   }
 
   /** What has changed and is not being written is not written any more. */
@@ -59,6 +59,11 @@ export class SnapshotKeeper {
     this.isUrgent = false;
   }
 
+  /** Resolves when nothing is being written any more. */
+  async settled(): Promise<void> {
+    await this.writing;
+  }
+
   /** What was written last, by whatever process. See readSnapshot. */
   read(): SnapshotRow[] | undefined {
     return readSnapshot(this.parts.path, this.parts.host);
@@ -67,22 +72,26 @@ export class SnapshotKeeper {
   private schedule(): void {
     const { clock } = this.parts;
     const pauseMs = this.isUrgent ? 0 : Math.max(SOON_MS, this.notBefore - clock.now());
-    this.cancel = clock.after(pauseMs, () => void this.write());
+    this.cancel = clock.after(pauseMs, () => this.begin());
+  }
+
+  private begin(): void {
+    this.writing = this.write().then(() => {
+      this.writing = undefined;
+      if (this.hasChanged) this.schedule();
+    });
   }
 
   private async write(): Promise<void> {
     const { path, host, rows, clock } = this.parts;
     this.hasChanged = false;
     this.isUrgent = false;
-    this.isWriting = true;
     let busyMs = 0;
     try {
       busyMs = await writeSnapshot(path, host, rows(), () => clock.now());
     } catch (error) {
       this.problems.report('what is known of the cluster cannot be kept on disk', { error: messageOf(error) });
     }
-    this.isWriting = false;
     this.notBefore = clock.now() + Math.max(INTERVAL_MS, PAUSE_FACTOR * busyMs);
-    if (this.hasChanged) this.schedule();
   }
 }

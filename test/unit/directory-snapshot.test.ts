@@ -97,7 +97,7 @@ describe('when it is written', () => {
       if (Date.now() > deadline) throw new Error(`it was taken ${taken} times`);
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await keeper.settled();
   };
 
   test('soon after a change, those that come with it together; then after a pause; without a change never', async () => {
