@@ -4,7 +4,8 @@
 // connections with the monitors that the product asks for (support/simulated-host.ts), but for those whose memory is
 // measured, which are the product's Directory in a process of its own.
 //
-// The mix: 1,000 networks of 100 endpoints; each host has 5 containers in each of 20 networks, so each network is on 20 hosts.
+// The mix: 1,000 networks of 100 endpoints; each host has 5 containers in each of 20 networks, so each network is on 20 hosts. Each
+// host stands by for two others, and follows what those need, too.
 // SCALE=small makes it a tenth.
 
 import { fork } from 'node:child_process';
@@ -80,6 +81,7 @@ async function openClient(remote: string): Promise<OvsdbClient> {
 async function fill(client: OvsdbClient): Promise<void> {
   const all = Array.from({ length: SIZE.hosts }, (_, host) => host);
   await client.transact(all.flatMap(cluster.hostRows));
+  await client.transact(all.map((host) => cluster.switchRow(host, SIZE)));
   for (let network = 0; network < SIZE.networks; network += 1) {
     // Who made it; all others have replicas.
     const holders = cluster.hostsOf(network, SIZE).slice(0, 1);
@@ -99,10 +101,10 @@ async function fill(client: OvsdbClient): Promise<void> {
 /** As Directory asks for them. */
 function tablesOf(host: number | 'everything'): MonitoredTables {
   if (host === 'everything') return Object.fromEntries(TABLES_IN_ORDER.map((table) => [table, {}]));
-  const networks = cluster.networksOf(host, SIZE);
+  const networks = cluster.networksFollowed(host, SIZE);
   const where = conditionsOf({
     host: cluster.rowUuid('host', host),
-    backed: new Set(),
+    backed: new Set(cluster.backedBy(host, SIZE).map((each) => cluster.rowUuid('host', each))),
     networks: new Set(networks.map((network) => cluster.rowUuid('network', network))),
     containers: new Set<string>(),
     pools: new Set(networks.map((network) => cluster.rowUuid('pool', network))),
@@ -140,7 +142,7 @@ async function hold(extent: 'everything' | 'needed', remote: string): Promise<vo
   const seconds = (performance.now() - begin) / 1000;
   const full = await settledMemory();
   const widen = performance.now();
-  const own = cluster.networksOf(0, SIZE);
+  const own = cluster.networksFollowed(0, SIZE);
   const strange = cluster.networkId(
     [...Array(SIZE.networks).keys()].find((each) => !own.includes(each)) ?? 0,
   ) as NetworkId;
@@ -389,7 +391,9 @@ async function measure(server: OvsdbServer): Promise<void> {
     await connectAll({ ...at, since: await lastTransaction(client) }, `${hosts} hosts come back ${how}`, delays);
   }
   found('resident, with all of them', residentMb(pid), 'MB');
-  await measureChanges(client, fleet.watch, SIZE.networksOfHost, `${hosts} hosts`);
+  const follows = (host: number) => cluster.networksFollowed(host, SIZE).includes(0);
+  const concerned = Array.from({ length: hosts }, (_, host) => host).filter(follows).length;
+  await measureChanges(client, fleet.watch, concerned, `${hosts} hosts`);
   for (const part of [1, 0.5, 0.25]) {
     for (const host of fleet.hosts.splice(Math.round(hosts * part))) host.stop();
     await pause(1_000);

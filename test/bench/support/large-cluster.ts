@@ -31,6 +31,26 @@ export function networksOf(host: number, { networks, networksOfHost }: ClusterSi
   return Array.from({ length: networksOfHost }, (_, k) => (host + k * STRIDE) % networks);
 }
 
+/** Between a host and the two that it stands by for. */
+const BACKED = [331, 662];
+
+/** The hosts that a host stands by for: two, as each has two backups. */
+export function backedBy(host: number, { hosts }: ClusterSize): number[] {
+  return BACKED.map((step) => (host + step) % hosts);
+}
+
+/** The networks that a host follows: its own, and those of the hosts that it stands by for. */
+export function networksFollowed(host: number, size: ClusterSize): number[] {
+  return [...new Set([host, ...backedBy(host, size)].flatMap((each) => networksOf(each, size)))];
+}
+
+/** Who is in charge of a host's datapath: itself. */
+export function switchRow(host: number, { hosts }: ClusterSize): Operation {
+  const backups = BACKED.map((step) => rowUuid('host', (host + hosts - (step % hosts)) % hosts));
+  const own = rowUuid('host', host);
+  return insert('Switch', { host: own, generation: 1, master: own, backups, profile: '{}' });
+}
+
 /** The hosts that have containers in a network. */
 export function hostsOf(network: number, size: ClusterSize): number[] {
   return Array.from({ length: size.hosts }, (_, host) => host).filter((host) =>
