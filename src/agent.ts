@@ -490,7 +490,9 @@ export class Agent implements ShownAgent {
   /** What this host did not know of itself while the directory was away is looked at when it is back. */
   private followReturns(): void {
     this.directory.onConnected((isConnected) => {
-      if (isConnected && this.state === 'ready') void this.reconciler.run();
+      if (!isConnected || this.state !== 'ready') return;
+      this.follower.onDirectoryBack();
+      void this.reconciler.run();
     });
   }
 

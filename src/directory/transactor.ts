@@ -12,6 +12,7 @@ import { DaoliError, messageOf } from '../base/errors';
 import type { OvsdbError } from '../ovsdb/errors';
 import { KeyedQueue } from '../base/keyed-queue';
 import {
+  Canceled,
   ClusterError,
   ConnectionLost,
   ConstraintViolation,
@@ -148,7 +149,7 @@ export class Transactor {
     } catch (error) {
       if (error instanceof DeadlinePassed) abort.abort();
       if (isRace(error, ops)) return error;
-      if (!(error instanceof ConnectionLost || error instanceof NotConnected)) throw asDaoliError(error);
+      if (!isUnknown(error)) throw asDaoliError(error);
     }
     await this.synced(deadline);
     return this.wasCarriedOut(ops) ? 'done' : 'unknown';
@@ -184,6 +185,11 @@ function isRace(error: unknown, ops: Ops): error is OvsdbError {
   if (error instanceof TimedOut || error instanceof DuplicateUuid) return true;
   if (error instanceof ReferentialIntegrityViolation) return true;
   return error instanceof ConstraintViolation && error.operation?.index === ops.length;
+}
+
+/** Nobody knows whether it was carried out: the way to the server went, or that took the database's schema to be another. */
+function isUnknown(error: unknown): boolean {
+  return error instanceof ConnectionLost || error instanceof NotConnected || error instanceof Canceled;
 }
 
 function asConflict(race: OvsdbError): DaoliError {

@@ -73,6 +73,12 @@ export class NameFollower implements DockerHandlers {
     this.parts.onDockerBack();
   }
 
+  /** The directory is back: it may be of a later version, which holds of containers what it could not hold before. */
+  onDirectoryBack(): void {
+    this.listEverything = true;
+    this.work.ask();
+  }
+
   onDisconnected(reason: string): void {
     this.parts.logger.warn('the Docker engine is away', { reason });
   }

@@ -33,8 +33,8 @@ let server: OvsdbServer;
 let directory: Directory;
 let errors: string[];
 
-async function begin(schema: string | object, extent: 'everything' | 'needed'): Promise<void> {
-  server = await startOvsdbServer({ schema });
+async function begin(schema: string | object, extent: 'everything' | 'needed', clustered = false): Promise<void> {
+  server = await startOvsdbServer({ schema, clustered });
   errors = [];
   const logger: Logger = { ...silentLogger, error: (message: string) => void errors.push(message) };
   const locatorRange = parseCidr('100.64.0.0/10');
@@ -112,6 +112,27 @@ test.each(['everything', 'needed'] as const)(
     expect(errors).toEqual([]);
   },
 );
+
+test('what is written while the database is converted is written, and once', async () => {
+  // A member of a cluster cancels what is under way.
+  await begin(PUBLISHED_FIRST, 'everything', true);
+  let isConverted = false;
+  let count = 0;
+  const write = async () => {
+    while (!isConverted) {
+      const cidr = parseCidr(`10.${Math.floor(count / 256)}.${count % 256}.0/24`);
+      count += 1;
+      await run(directory, (context) => insertPool(context, { ...POOL, cidr }));
+    }
+  };
+  const writers = Array.from({ length: 16 }, write);
+  await runTool(['ovsdb-client', 'convert', server.remote, DIRECTORY_SCHEMA_FILE]);
+  isConverted = true;
+  await Promise.all(writers);
+  await seen('the directory is there again', () => directory.connected);
+  expect([...directory.view.pools()]).toHaveLength(count);
+  expect(errors).toEqual([]);
+});
 
 test.each(['everything', 'needed'] as const)(
   'a later one (followed: %s) is used without what is new in it, which stays',

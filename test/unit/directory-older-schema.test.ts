@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fitTo } from '../../src/directory/older-schema';
 import type { Uuid } from '../../src/ovsdb/notation';
-import { insert, isRow, mutate, remove, update, wait } from '../../src/ovsdb/operations';
+import { comment, insert, isRow, mutate, remove, update, wait } from '../../src/ovsdb/operations';
 import { parseSchema } from '../../src/ovsdb/schema';
 import { DIRECTORY_SCHEMA_FILE } from '../fakes/memory-directory';
 
@@ -33,12 +33,16 @@ test('so is what only describes', () => {
   expect(fitTo(older, [update('Host', ROW, { version: '0.2.0' })])).toEqual([update('Host', ROW, {})]);
 });
 
+test('nothing is to be deleted from a table that is not there', () => {
+  const ops = [remove('Policy', ROW), remove('Host', ROW)];
+  expect(fitTo(older, ops)).toEqual([comment('no Policy yet'), ops[1]]);
+});
+
 test.each([
   ['another site', update('Host', ROW, { site: 'dc' }), 'Host.site'],
   ['encryption', insert('Host', { name: 'h1', encrypt: true }), 'Host.encrypt'],
   ['a rule', update('Network', ROW, { default_deny: true }), 'Network.default_deny'],
   ['a row of a new table', insert('Switch', { generation: 1 }), 'Switch'],
-  ['its end', remove('Policy', ROW), 'Policy'],
   ['a part of a new column', mutate('Endpoint', ROW, [['labels', 'delete', ['a']]]), 'Endpoint.labels'],
   ['what a new column has to be', wait('Network', ROW, [{ default_deny: false }]), 'Network.default_deny'],
 ])('%s is refused, and what is missing is said', (_, op, what) => {

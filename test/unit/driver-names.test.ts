@@ -113,6 +113,16 @@ test('a name that could not be written is learned when the directory is back, th
   await follower.stop();
 });
 
+test('when the directory is back, what it says of containers is compared: a later version holds more of them', async () => {
+  const { store, docker, follower } = await setUp();
+  follower.start();
+  const endpoint = { endpointId: ENDPOINT, networkId: NETWORK, containerId: CONTAINER, containerName: 'web' };
+  docker.endpoints = [{ ...endpoint, aliases: [], labels: new Map([['tier', 'web']]) }];
+  follower.onDirectoryBack();
+  await follower.stop();
+  expect(store.view.endpoint(ENDPOINT)?.labels).toEqual(new Map([['tier', 'web']]));
+});
+
 test('each connection lists everything: network names, bridges, and endpoints of ours that Docker alone knows are passed over', async () => {
   const { store, docker, follower, bridges, changed, comparisons } = await setUp();
   docker.bridges = ['docker0', 'br-1'];
