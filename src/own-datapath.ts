@@ -30,7 +30,7 @@ export interface OwnDatapathParts {
     Switch,
     'setBackups' | 'backups' | 'hasForeignSsl' | 'onControllerChange' | 'redial' | 'reconfigure'
   >;
-  readonly controller: Pick<Controller, 'counters' | 'setHost'>;
+  readonly controller: Pick<Controller, 'counters' | 'isServing' | 'setHost'>;
   readonly settings: ProfileSettings;
   readonly locatorRange: Cidr;
   /** What Open vSwitch is to show; undefined where this host is in no cluster. */
@@ -99,7 +99,7 @@ export class OwnDatapath implements OwnSwitch {
   }
 
   get isMaster(): boolean {
-    return this.parts.controller.counters().datapaths > 0;
+    return this.parts.controller.isServing;
   }
 
   get obstacle(): string | undefined {

@@ -201,6 +201,8 @@ export class Backups {
     if (row?.master === undefined) return 'nobody';
     if (row.master === row.host) return 'owner';
     if (row.master === this.parts.store.host) return 'self';
+    // It was one when it wrote that, and has let go since.
+    if (!row.backups.includes(row.master)) return 'nobody';
     return this.watch.lifeOf(row.master) === 'gone' ? 'nobody' : 'rival';
   }
 

@@ -392,12 +392,18 @@ export class Controller {
     } catch {
       return undefined;
     }
-    if (!session.isReady || this.flowHost?.fabric === undefined) return undefined;
-    return this.options.clock.now() - Math.max(session.readyAt, this.fabricToldAt);
+    const { isReady, readyAt } = session;
+    if (!isReady || readyAt === undefined || this.flowHost?.fabric === undefined) return undefined;
+    return this.options.clock.now() - Math.max(readyAt, this.fabricToldAt);
   }
 
   private get readySession(): Session | undefined {
     return [...this.sessions].find(({ isReady }) => isReady);
+  }
+
+  /** Whether it serves a datapath: also while that is compared again with what it should have, as after a change of policy. */
+  get isServing(): boolean {
+    return [...this.sessions].some(({ readyAt }) => readyAt !== undefined);
   }
 
   /** Every flow that drops, most packets first; see drop-report.ts. */

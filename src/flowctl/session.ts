@@ -57,9 +57,8 @@ type State = 'listing' | 'repairing' | 'ready' | 'ended';
 
 export class Session implements LinkWorker {
   private state: State = 'listing';
-  private hasBeenReady = false;
-  /** When it was ready for the first time, on the clock. */
-  readyAt = 0;
+  /** When it was ready for the first time, on the clock: it serves since then, also while all is compared again. */
+  readyAt: number | undefined;
   private readonly requests: PendingRequests;
   private readonly packetIn = new PacketInView();
   private readonly turnNow: Turn;
@@ -254,9 +253,10 @@ export class Session implements LinkWorker {
     if (repair.failure !== undefined && repair.isAtomic) return this.beginRepair(false);
     if (repair.failure !== undefined) this.parts.report(this, `flows cannot be installed: ${repair.failure}`);
     this.state = 'ready';
-    if (!this.hasBeenReady) this.readyAt = this.parts.clock.now();
-    if (!this.hasBeenReady) this.parts.ready(this);
-    this.hasBeenReady = true;
+    if (this.readyAt === undefined) {
+      this.readyAt = this.parts.clock.now();
+      this.parts.ready(this);
+    }
     if (this.repairAgain) this.beginRepair(true);
   }
 

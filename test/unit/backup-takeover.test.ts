@@ -2,6 +2,7 @@
 // and brought back, while the directory is there or not.
 import fc from 'fast-check';
 import { STANDING_BY, step, type Effect, type Event, type Facts, type State } from '../../src/backup/takeover';
+import { isRow, update } from '../../src/ovsdb/operations';
 import { BackupWorld } from '../fakes/backup-world';
 
 describe('the machine', () => {
@@ -317,6 +318,20 @@ describe('hosts', () => {
     await world.advance(40_000);
     expect(world.row('h1')!.backups).not.toContain(away);
     expect(world.row('h1')!.backups).toHaveLength(2);
+  });
+
+  test('one that was a backup when it wrote that it is master, and is none any more, is in nobody’s way', async () => {
+    world = new BackupWorld([...names, 'h4']);
+    await world.advance(5_000);
+    const { uuid, backups, generation } = world.row('h1')!;
+    const former = [...world.hosts.keys()].find((name) => name !== 'h1' && !backups.includes(name))!;
+    const { store } = world.host(former);
+    world.host('h1').kill();
+    const row = { master: store.view.host(former)!.uuid, generation: generation + 1 };
+    await store.transact(() => ({ ops: [update('Switch', isRow(uuid), row)], result: undefined }));
+    await world.advance(4_000);
+    expect(backups).toContain(masterOf('h1'));
+    expect(written('h1')).toBe(masterOf('h1'));
   });
 
   const KINDS = ['kill', 'start', 'stop', 'continue', 'datapath', 'away', 'back'] as const;

@@ -124,11 +124,14 @@ const DATAPATH = '00000000000000da';
 test('a datapath is greeted, programmed and announced; when it hangs up, that is too', async () => {
   await start();
   const fake = new FakeDatapath();
+  expect(controller.isServing).toBe(false);
   const { socket } = await enter(fake);
   await ready();
+  expect(controller.isServing).toBe(true);
   expect(fake.dump()).not.toEqual([]);
   socket.end();
   await until(() => events.length === 2);
+  expect(controller.isServing).toBe(false);
   expect(events).toEqual([`connected ${DATAPATH}`, `disconnected ${DATAPATH}: the datapath closed the connection`]);
 });
 
@@ -475,6 +478,9 @@ test('a policy that changes takes routes away and lets denied ones be asked agai
   tell(packetIn(1, 2));
   await until(() => routes() === 2);
   controller.setPolicy({ ...sameNetworkPolicy, judge: () => 'deny' });
+  // All is compared again meanwhile, and served.
+  expect(controller.counters().datapaths).toBe(0);
+  expect(controller.isServing).toBe(true);
   await until(() => routes() === 0);
   tell(packetIn(1, 2));
   await until(() => denials() === 1);

@@ -86,7 +86,7 @@ describe('who stands by', () => {
         redial: () => (dials.push('redial'), Promise.resolve()),
         reconfigure: () => (dials.push('reconfigure'), Promise.resolve()),
       },
-      controller: { setHost: () => undefined, counters: () => ({ datapaths: 1, connections }) as never },
+      controller: { setHost: () => undefined, isServing: true, counters: () => ({ connections }) as never },
       settings,
       locatorRange: host.locatorRange,
       keys: () => keys,
