@@ -12,8 +12,9 @@ SCHEMAS=/usr/share
 PLAN=$STATE/directory.plan   # what daolinetd wants to become of the directory's database
 RESTORED=$STATE/directory.restored   # what it is to begin with, where that comes from a backup
 ELECTION_MS=1000           # how long members miss their leader before they elect another
-CONVERT_TRIES=60           # and how often a cluster's database is tried to be converted,
-CONVERT_PAUSE=5            # with so many seconds between
+CATCH_UP=2                 # seconds in which a member that is connected again has what it missed
+CONVERT_TRIES=60           # after how many tries in vain to convert a cluster's database that is said,
+CONVERT_PAUSE=5            # with so many seconds between them
 STEADY_SECONDS=10          # who ran this long did not die of its start
 AGENT_GRACE=4              # seconds between TERM and KILL; together below the 10 s that Docker grants
 OVS_GRACE=2
@@ -81,7 +82,7 @@ EOV
   [ $(((a1 * 1000 + a2) * 1000 + a3)) -gt $(((b1 * 1000 + b2) * 1000 + b3)) ]
 }
 
-# prepare_database FILE SCHEMA: makes FILE, or converts it to SCHEMA, keeping what was there in FILE.before. Never down: what a
+# prepare_database FILE SCHEMA: makes FILE, or converts it to SCHEMA, keeping what was there in FILE.before-VERSION. Never down: what a
 # later version has written would go with its columns. One that is a member of a cluster is converted while it is served; see
 # convert_member.
 prepare_database() {
@@ -98,7 +99,7 @@ prepare_database() {
     return 0
   fi
   say "converting $1 from version $has to $wants"
-  cp "$1" "$1.before.new" && mv "$1.before.new" "$1.before" && ovsdb-tool convert "$1" "$2"
+  cp "$1" "$1.before.new" && mv "$1.before.new" "$1.before-$has" && ovsdb-tool convert "$1" "$2"
 }
 
 # carry_out_plan FILE SCHEMA: makes of FILE what daolinetd has written down (src/cluster/directory-server.ts): the first
@@ -131,11 +132,12 @@ carry_out_plan() {
 }
 
 # convert_member SCHEMA: brings the cluster's database up to SCHEMA, once it is there, if it is older. Never down: other
-# hosts may be of a later version already. The first server that is upgraded does it for all; older agents go on with the tables
+# hosts may be of a later version already, which one that was away knows a moment after it is connected. The first server that is upgraded does it for all; older agents go on with the tables
 # and columns that they know.
 convert_member() {
   remote=unix:$RUN/directory.sock
   ovsdb-client -vconsole:warn --timeout=60 wait $remote DaoliNet connected || return
+  sleep $CATCH_UP
   has=$(ovsdb-client -vconsole:warn --timeout=5 get-schema-version $remote DaoliNet) || return
   wants=$(ovsdb-tool schema-version "$1") || return
   if is_later "$has" "$wants"; then
@@ -148,13 +150,14 @@ convert_member() {
 }
 
 # convert_when_there SCHEMA: convert_member, again where it failed, as without a leader; until another run of the server does it.
+# Said once in a while.
 convert_when_there() {
   read -r mine _ </proc/uptime
   echo "$mine" >$RUN/converting
   tries=0
   until convert_member "$1"; do
     tries=$((tries + 1))
-    [ $tries -lt $CONVERT_TRIES ] || { say "the cluster's database could not be converted; see the lines above"; return; }
+    [ $((tries % CONVERT_TRIES)) != 0 ] || say "the cluster's database cannot be converted yet; see the lines above"
     sleep $CONVERT_PAUSE
     read -r other <$RUN/converting
     [ "$other" = "$mine" ] || return

@@ -47,6 +47,8 @@ export interface StandingBy {
 interface Charge {
   state: State;
   isConnected: boolean;
+  /** What is written last, so that nothing later comes before it. */
+  resigning: Promise<void>;
   cancelConnected: () => void;
   cancelDue: () => void;
 }
@@ -138,7 +140,13 @@ export class Backups {
 
   private enter(host: string): void {
     const none = (): void => undefined;
-    this.charges.set(host, { state: STANDING_BY, isConnected: false, cancelConnected: none, cancelDue: none });
+    this.charges.set(host, {
+      state: STANDING_BY,
+      isConnected: false,
+      resigning: Promise.resolve(),
+      cancelConnected: none,
+      cancelDue: none,
+    });
     this.handleConnected(host, this.parts.standbys.of(host).isConnected);
   }
 
@@ -222,7 +230,7 @@ export class Backups {
         this.parts.standbys.of(host).release();
         return;
       case 'resign':
-        void this.resign(host);
+        charge.resigning = this.resign(host);
         return;
       case 'presume':
         this.watch.presume(host);
@@ -234,6 +242,7 @@ export class Backups {
     const { store } = this.parts;
     try {
       // With less than all of what that host has, flows that are right would go.
+      await this.charges.get(host)?.resigning;
       await store.whenFollowed();
       await store.transact((context) => ({ ops: planTakeover(context, host, generation), result: undefined }));
       this.send(host, { kind: 'claimed', outcome: 'done', generation: generation + 1 });
@@ -253,14 +262,21 @@ export class Backups {
     this.send(host, { kind: 'taken', outcome });
   }
 
-  /** Also where the directory has named this host for long: it may have begun just now, with what it knew before. */
+  /**
+   * Also where the directory has named this host for long: it may have begun just now, with what it knew before. `stale`: the
+   * directory does not say so any more.
+   */
   private async tryToTake(host: string, generation: number): Promise<Taken | 'unready'> {
     const { store, standbys } = this.parts;
+    await this.charges.get(host)?.resigning;
     const isFollowed = await store.whenFollowed().then(
       () => store.connected,
       () => false,
     );
-    return isFollowed ? standbys.of(host).take(BigInt(generation)) : 'unready';
+    if (!isFollowed) return 'unready';
+    const row = store.view.switchOf(host);
+    const isStill = row?.master === store.host && row.generation === generation;
+    return isStill ? standbys.of(host).take(BigInt(generation)) : 'stale';
   }
 
   /** Until it is done, or another is master, or this host is again. */

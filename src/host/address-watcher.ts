@@ -59,8 +59,8 @@ export class AddressWatcher {
   }
 
   /** Idempotent. */
-  stop(): void {
-    this.monitor.stop();
+  stop(): Promise<void> {
+    return this.monitor.stop();
   }
 
   private read(lines: readonly string[]): void {

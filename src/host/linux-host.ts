@@ -62,7 +62,7 @@ export function createLinuxHost({ runner, sysctl, clock, logger, random }: Linux
       addresses.start();
     },
     async stop() {
-      addresses.stop();
+      await addresses.stop();
       await captures.stop();
       await watcher.stop();
       await tunnels.stop();

@@ -27,9 +27,11 @@ wait $monitor
 kill $guard 2>/dev/null`;
 
 const MAX_LINE = 65_536;
+const END_MS = 1_000;
 
 export class MonitorProcess {
   private process: CoProcess | undefined;
+  private exited: Promise<void> = Promise.resolve();
   private readonly restarts: Backoff;
   private running = false;
   private tail = '';
@@ -46,12 +48,16 @@ export class MonitorProcess {
     this.spawn();
   }
 
-  /** Idempotent. */
-  stop(): void {
+  /** Resolves when the program is gone. Idempotent. */
+  async stop(): Promise<void> {
+    const { process, exited } = this;
     this.running = false;
     this.cancel();
-    this.process?.end();
+    process?.end();
     this.process = undefined;
+    const cancelKill = this.options.clock.after(END_MS, () => process?.kill());
+    await exited;
+    cancelKill();
   }
 
   /** It has run for long enough to be started again soon when it ends. */
@@ -61,10 +67,15 @@ export class MonitorProcess {
 
   private spawn(): void {
     this.tail = '';
+    let tellExit = (): void => undefined;
+    this.exited = new Promise((resolve) => (tellExit = resolve));
     const process: CoProcess = this.options.runner.spawn('sh', ['-c', script(this.options.command)], {
       onStdout: (text) => this.read(text),
       onStderr: () => undefined,
-      onExit: (reason) => this.ended(process, reason),
+      onExit: (reason) => {
+        tellExit();
+        this.ended(process, reason);
+      },
     });
     this.process = process;
   }

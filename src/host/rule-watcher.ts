@@ -69,7 +69,7 @@ export class RuleWatcher {
     this.running = false;
     for (const cancel of this.cancels.values()) cancel();
     this.cancels.clear();
-    this.monitor.stop();
+    await this.monitor.stop();
     await this.repairing;
   }
 

@@ -28,13 +28,13 @@ export class SettledMonitor {
     this.scheduleFull();
   }
 
-  /** Idempotent. */
-  stop(): void {
+  /** Resolves when the program is gone. Idempotent. */
+  stop(): Promise<void> {
     this.running = false;
-    this.monitor.stop();
     this.cancelFull();
     this.cancelSoon?.();
     this.cancelSoon = undefined;
+    return this.monitor.stop();
   }
 
   /** Something has changed: what is told before the look is part of it. */

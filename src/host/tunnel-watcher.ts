@@ -66,10 +66,10 @@ export class TunnelWatcher {
   }
 
   /** Idempotent. A check that is under way goes on. */
-  stop(): void {
+  stop(): Promise<void> {
     this.running = false;
-    this.monitor.stop();
     this.cancelCalm();
+    return this.monitor.stop();
   }
 
   private read(lines: readonly string[]): void {

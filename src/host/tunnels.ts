@@ -65,7 +65,7 @@ export class HostTunnels implements Tunnels {
       this.spec = spec;
       if (spec.devices.length > 0) this.watcher.start();
       await this.reconcile();
-      if (spec.devices.length === 0) this.watcher.stop();
+      if (spec.devices.length === 0) await this.watcher.stop();
     });
   }
 
@@ -106,9 +106,9 @@ export class HostTunnels implements Tunnels {
   }
 
   /** Ends the watch, after what is under way. Devices and routes stay. */
-  stop(): Promise<void> {
-    this.watcher.stop();
-    return this.serially(() => Promise.resolve());
+  async stop(): Promise<void> {
+    await this.watcher.stop();
+    await this.serially(() => Promise.resolve());
   }
 
   private serially<T>(task: () => Promise<T>): Promise<T> {

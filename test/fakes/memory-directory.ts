@@ -47,8 +47,8 @@ export type Accident = 'lost-before' | 'lost-after';
 export class MemoryDirectory implements DirectoryStore {
   readonly host: string;
   readonly database: MemoryDatabase;
-  /** Looks at each transaction before it is carried out. */
-  onTransact: (ops: Ops) => void = () => undefined;
+  /** Looks at each transaction before it is carried out, and may keep it waiting. */
+  onTransact: (ops: Ops) => void | Promise<void> = () => undefined;
   /** Every transaction that was carried out, the newest last. */
   readonly committed: Ops[] = [];
   /** What was asked to be followed, the last one last. */
@@ -153,7 +153,8 @@ export class MemoryDirectory implements DirectoryStore {
         if (this.isAway) throw new NotConnected('taken away');
         const accident = this.accidents.shift();
         if (accident === 'lost-before') throw new ConnectionLost('an accident');
-        this.onTransact(ops);
+        const wait = this.onTransact(ops);
+        if (wait !== undefined) await wait;
         this.database.transact(ops);
         this.committed.push(ops);
         if (accident === 'lost-after') throw new ConnectionLost('an accident');

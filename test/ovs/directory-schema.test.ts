@@ -87,7 +87,7 @@ describe('the file of a host that is alone, as the supervisor prepares it', () =
     await runTool(['ovsdb-tool', 'create', file, PUBLISHED_FIRST]);
     await prepare(DIRECTORY_SCHEMA_FILE);
     expect(await versionOf()).toBe(SCHEMA_VERSION);
-    expect((await runTool(['ovsdb-tool', 'db-version', `${file}.before`])).trim()).toBe('1.2.0');
+    expect((await runTool(['ovsdb-tool', 'db-version', `${file}.before-1.2.0`])).trim()).toBe('1.2.0');
   });
 
   test('stays as it is where the plugin goes back: what only the later version knows is not lost', async () => {

@@ -320,6 +320,28 @@ describe('hosts', () => {
     expect(world.row('h1')!.backups).toHaveLength(2);
   });
 
+  test('what it writes late of a datapath that was away does not undo that it is master of it by then', async () => {
+    let write = (): void => undefined;
+    let first = '';
+    world.host('h1').fault = () => {
+      world.host('h1').fault = undefined;
+      first = written('h1')!;
+      const { store } = world.host(first);
+      store.onTransact = () => {
+        store.onTransact = () => undefined;
+        return new Promise((resolve) => (write = resolve));
+      };
+      return 'away';
+    };
+    world.host('h1').kill();
+    await world.advance(4_000);
+    expect(names).toContain(first);
+    write();
+    await world.advance(6_000);
+    expect([masterOf('h1'), written('h1')]).toEqual([first, first]);
+    expect(world.host('h1').datapath.masters).toEqual(['h1', first]);
+  });
+
   test('one that was a backup when it wrote that it is master, and is none any more, is in nobody’s way', async () => {
     world = new BackupWorld([...names, 'h4']);
     await world.advance(5_000);

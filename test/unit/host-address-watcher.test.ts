@@ -52,7 +52,7 @@ test('several changes are told of once, when they have settled; what is as it wa
   watcher.stop();
 });
 
-test('it looks now and then, and again where the monitor had ended', () => {
+test('it looks now and then, and again where the monitor had ended', async () => {
   const { clock, told, watcher, end, runner } = world();
   clock.advance(30_000);
   expect(told()).toBe(1);
@@ -62,7 +62,6 @@ test('it looks now and then, and again where the monitor had ended', () => {
   end();
   clock.advance(60_000);
   expect(told()).toBe(2);
-  watcher.stop();
-  watcher.stop();
+  await Promise.all([watcher.stop(), watcher.stop()]);
   expect(clock.waiting).toBe(0);
 });

@@ -42,7 +42,7 @@ function program(name: string, body: string): void {
 }
 
 function run(words: string): { readonly status: number | null; readonly said: string } {
-  const places = `STATE=${folder}/data SCHEMAS=/schemas RUN=${folder}/data CONVERT_PAUSE=0 PLAN=${folder}/data/plan RESTORED=${folder}/data/restored`;
+  const places = `STATE=${folder}/data SCHEMAS=/schemas RUN=${folder}/data CATCH_UP=0 CONVERT_PAUSE=0 PLAN=${folder}/data/plan RESTORED=${folder}/data/restored`;
   const script = `${functions}\n${places}\n${words}`;
   const { status, stderr } = spawnSync('/bin/sh', ['-c', script], {
     env: { PATH: join(folder, 'bin') },
@@ -105,7 +105,7 @@ test.each([
   expect(result.status).toBe(0);
   expect(result.said.replace(file, '/db')).toContain(said);
   expect(calls().includes(`convert ${file} /schemas/x`)).toBe(isConverted);
-  expect(existsSync(`${file}.before`)).toBe(isConverted);
+  expect(existsSync(`${file}.before-${version}`)).toBe(isConverted);
 });
 
 test.each([
@@ -122,7 +122,7 @@ test.each([
   expect(calls().includes(`convert unix:${folder}/data/directory.sock /schemas/x`)).toBe(isConverted);
 });
 
-test('a cluster’s database that cannot be converted yet is tried again, and not for ever', () => {
+test('a cluster’s database that cannot be converted yet is tried again, until it can be', () => {
   program('ovsdb-tool', 'echo 1.5.0');
   program(
     'ovsdb-client',
@@ -133,8 +133,9 @@ test('a cluster’s database that cannot be converted yet is tried again, and no
   );
   expect(run('convert_when_there /schemas/x').said).not.toContain('could not be converted');
   expect(readFileSync(join(folder, 'tries'), 'utf8')).toBe('x\nx\nx\n');
-  program('ovsdb-client', 'exit 1');
-  expect(run('CONVERT_TRIES=3; convert_when_there /schemas/x').said).toContain('could not be converted');
+  program('ovsdb-client', `[ "$(cat ${folder}/tries)" = xxxx ] || { printf x >>${folder}/tries; exit 1; }; echo 1.5.0`);
+  writeFileSync(join(folder, 'tries'), '');
+  expect(run('CONVERT_TRIES=3; convert_when_there /schemas/x').said).toContain('cannot be converted yet');
 });
 
 test('a backup takes the place of a file that is no database', () => {
@@ -150,7 +151,7 @@ test('a backup takes the place of a file that is no database', () => {
     esac`,
   );
   program('ovsdb-server', '');
-  program('ovsdb-client', 'exit 1');
+  program('ovsdb-client', 'echo 1.5.0');
   const { status, said } = run('directory');
   expect(said).not.toContain('not found');
   expect({ status, file: readFileSync(join(folder, 'data/directory.db'), 'utf8') }).toEqual({

@@ -336,7 +336,7 @@ describe('another key of its own', () => {
   test('is on disk before others know it, known before it is used, and used at once', async () => {
     const old = world.keys.current!;
     const seen: unknown[] = [];
-    world.own.onTransact = () => seen.push([usedKey() === old.privateKey, world.keys.next !== undefined]);
+    world.own.onTransact = () => void seen.push([usedKey() === old.privateKey, world.keys.next !== undefined]);
     const both = [world.follower.rotate(), world.follower.rotate()];
     await Promise.all(both);
     await world.idle();
