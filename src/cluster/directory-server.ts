@@ -47,9 +47,21 @@ export class DirectoryServer {
 
   /** Resolves when it answers: it may have been started at the same moment. Throws `unavailable` after five seconds. */
   async whenUp(): Promise<void> {
+    await this.soon(() => this.clusterId());
+  }
+
+  /** Resolves when the cluster that it is a member of has a leader. Throws `unavailable` after five seconds. */
+  async whenLed(): Promise<void> {
+    await this.soon(async () => {
+      const { leader } = (await this.status()) ?? {};
+      if (leader === undefined) throw new DaoliError('unavailable', 'the servers of the directory have no leader');
+    });
+  }
+
+  private async soon(attempt: () => Promise<unknown>): Promise<void> {
     for (const end = this.clock.now() + 5_000; ;) {
       try {
-        return void (await this.clusterId());
+        return void (await attempt());
       } catch (error) {
         if (this.clock.now() > end) throw error;
         await this.pause();

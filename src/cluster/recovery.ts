@@ -137,8 +137,13 @@ export class Recovery {
     });
     const where = [['name', '!=', store.host]];
     const demotion = { op: 'update', table: 'Host', where, row: { is_server: false } };
-    await transactOnce(socketPath, DIRECTORY_DATABASE, [demotion]);
-    restart();
+    try {
+      await server.whenLed();
+      await transactOnce(socketPath, DIRECTORY_DATABASE, [demotion]);
+    } finally {
+      // The database is another: this agent would refuse it as long as it runs.
+      restart();
+    }
   }
 
   /**

@@ -151,7 +151,7 @@ describe('a controller that was away', () => {
       const listening = listen();
       await ovsSwitch.redial();
       const { afterMs, close } = await listening;
-      expect(afterMs).toBeLessThan(1_000);
+      expect(afterMs).toBeLessThan(3_000); // by itself, up to 8 s later
       close();
     }
     expect(await ovs.ofctl('dump-flows', 'br-int')).toContain('cookie=0x7');

@@ -49,7 +49,7 @@ test('several changes are told of once, when they have settled; what is as it wa
   say(link('eth0', 1400));
   clock.advance(1_000);
   expect(told()).toBe(3);
-  watcher.stop();
+  void watcher.stop();
 });
 
 test('it looks now and then, and again where the monitor had ended', async () => {

@@ -157,7 +157,7 @@ describe('datapaths at the door', () => {
     await settled();
     expect([standbys.of('h1').isConnected, events]).toEqual([false, []]);
     await attach(join(folder, 'door'), new FakeDatapath(datapathId()));
-    await settled();
+    while (!standbys.of('h1').isConnected) await settled();
     expect([standbys.of('h1').isConnected, events]).toEqual([true, ['h1 came']]);
   });
 
