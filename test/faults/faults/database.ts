@@ -29,8 +29,11 @@ const SMALL_DISK = `${FOLDERS}
 async function startAnew(host: Host): Promise<void> {
   const before = host.pidOf('member');
   await host.signal('member', 'SIGKILL');
-  await waitFor('another member', () => ![before, undefined].includes(host.pidOf('member')));
-  await host.exec('grep', ['-q', ' /data .* tmpfs ', `/proc/${host.pidOf('member')}/mountinfo`]);
+  await waitFor('another member, on that disk', async () => {
+    const member = host.pidOf('member');
+    if (member === undefined || member === before) return false;
+    return (await host.tryExec('grep', ['-q', ' /data .* tmpfs ', `/proc/${member}/mountinfo`])).code === 0;
+  });
   await host.killAgent();
 }
 
