@@ -51,6 +51,8 @@ const diskFull: Fault = {
   lastsMs: FULL_MS,
   heal: run('rm /run/small/filler'),
   bounds: AS_SERVER,
+  // A host that loses its power would lose what is on that disk, as no disk does.
+  isLast: true,
 };
 
 /** Stops who would start the member again, tears 64 bytes out of the middle of its file, and lets it start. */
