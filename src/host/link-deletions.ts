@@ -11,6 +11,8 @@ const MAX_BATCH = 32;
 const MAX_PENDING = 16_384;
 // A link group of our own, "dn" and a number: links are in group 0 unless somebody says otherwise.
 const GROUP = 0x646e0001;
+/** What iproute2 says of a link, and of a group, that is not there. */
+const GONE = /^Cannot find device|^RTNETLINK answers: No such device$/;
 
 export class LinkDeletions {
   private readonly pending = new Set<string>();
@@ -59,7 +61,7 @@ export class LinkDeletions {
         : [...names.map((name) => `link set dev ${name} group ${GROUP}`), `link delete group ${GROUP}`].join('\n');
     try {
       const { stderr } = await this.session.run(commands);
-      const failures = stderr.split('\n').filter((line) => line !== '' && !line.startsWith('Cannot find device'));
+      const failures = stderr.split('\n').filter((line) => line !== '' && !GONE.test(line));
       if (failures.length > 0) this.logger.warn('links could not be deleted', { links: names, reason: failures });
     } catch (error) {
       this.logger.warn('links could not be deleted', { links: names, reason: messageOf(error) });

@@ -1,6 +1,6 @@
 // What the kernel is asked for: the commands for links, and what is done where they fail. That the kernel does it, test/e2e shows.
 import { parseCidr, parseIpv4, parseMac } from '../../src/base/addresses';
-import { silentLogger } from '../../src/base/logger';
+import { silentLogger, type Logger } from '../../src/base/logger';
 import { CoProcessSession } from '../../src/host/co-process-session';
 import { ipBatchDialogue, shellDialogue } from '../../src/host/dialogues';
 import { LinkDeletions } from '../../src/host/link-deletions';
@@ -19,7 +19,7 @@ import { ScriptedRunner, type Script } from '../fakes/scripted-runner';
 const VETH = { name: 'dn1', peer: 'dp1', mtu: 1400, peerMac: parseMac('02:42:0a:01:00:05'), checksumOffload: false };
 const ADD = 'link add name dn1 mtu 1400 type veth peer name dp1 mtu 1400 address 02:42:0a:01:00:05';
 
-function world(script: Script = () => undefined): { links: KernelLinks; runner: ScriptedRunner; written: string[] } {
+function world(script: Script = () => undefined, logger: Logger = silentLogger) {
   const runner = new ScriptedRunner(script);
   const clock = new ManualClock();
   const session = (dialogue: typeof ipBatchDialogue): CoProcessSession =>
@@ -32,9 +32,9 @@ function world(script: Script = () => undefined): { links: KernelLinks; runner: 
     writeIfPresent: write,
     isWritable: () => Promise.resolve(true),
   };
-  const deletions = new LinkDeletions(session(ipBatchDialogue), silentLogger);
+  const deletions = new LinkDeletions(session(ipBatchDialogue), logger);
   const links = new KernelLinks({ ip: session(ipBatchDialogue), shell: session(shellDialogue) }, deletions, sysctl);
-  return { links, runner, written };
+  return { links, runner, written, deletions };
 }
 
 describe('a veth pair', () => {
@@ -121,6 +121,20 @@ describe('deletion', () => {
     expect(one).toBe('link delete dev dn0');
     expect(groups.map((group) => group.split('\n').length)).toEqual([33, 33, 7]);
     expect(groups[0]?.split('\n').at(-1)).toMatch(/^link delete group [1-9]\d+$/);
+  });
+
+  test('of links that are gone already is no problem, whatever the kernel refuses besides is one', async () => {
+    const warned: unknown[] = [];
+    let stderr = 'Cannot find device "dn1"\nCannot find device "dn2"\nRTNETLINK answers: No such device';
+    const logger: Logger = { ...silentLogger, warn: (_, fields) => void warned.push(fields?.['reason']) };
+    const { deletions } = world(() => ({ stderr }), logger);
+    for (const name of ['dn1', 'dn2']) deletions.add(name);
+    await deletions.done();
+    expect(warned).toEqual([]);
+    stderr += '\nRTNETLINK answers: Operation not permitted';
+    deletions.add('dn3');
+    await deletions.done();
+    expect(warned).toEqual([['RTNETLINK answers: Operation not permitted']]);
   });
 
   test('is taken back when the link is made again before its turn', async () => {
