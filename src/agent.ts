@@ -30,7 +30,6 @@ import { ForwardedPorts } from './driver/forwarded-ports';
 import { NameFollower } from './driver/name-follower';
 import { NetworkDriver } from './driver/network-driver';
 import type { EarlyServer } from './driver/early-server';
-import type { PluginHandler, PluginHandlers } from './driver/plugin-app';
 import type { DriverParts } from './driver/ports';
 import { Reconciler } from './driver/reconciler';
 import { Replicator } from './driver/replicator';
@@ -59,6 +58,7 @@ import { FirewallWriter } from './policy/firewall-writer';
 import { RuleWriter } from './policy/rule-writer';
 import type { Settings } from './settings';
 import { StandingBy } from './standing-by';
+import { Startup } from './startup';
 import { Vswitchd } from './switch/vswitchd';
 import { KeyFile } from './tunnel/key-file';
 import { networkMtu } from './tunnel/mtu';
@@ -78,10 +78,6 @@ const DIRECTORY_SERVER = {
 };
 /** Docker's names of this driver. */
 const DRIVER_NAMES = ['daolinet', 'daolinet:latest', 'daolinet/daolinet', 'daolinet/daolinet:latest'];
-/** Answered at once, whatever state the rest is in: Docker disables a plugin that does not. */
-const ALWAYS_ANSWERED = /\.(GetCapabilities|GetDefaultAddressSpaces)$/;
-/** What gives an endpoint or an address back does without Open vSwitch: while it waited, the address would stay in use. */
-const GIVES_BACK = /\.(Leave|DeleteEndpoint|RevokeExternalConnectivity|ReleaseAddress|ReleasePool)$/;
 const RETRY = { minMs: 200, maxMs: 5_000 };
 const RESTART_AFTER_MS = 200;
 /** In the folder of the cluster, with which it goes: what this host knew last of the directory. */
@@ -138,13 +134,7 @@ export class Agent implements ShownAgent {
   private l2: L2Follower | undefined;
   private names: NameServer | undefined;
   private state: 'stopped' | 'starting' | 'ready' | 'stopping' = 'stopped';
-  private waitingFor = 'the DaoliNet database';
-  private rowsAreReady!: () => void;
-  /** The directory is known and the host can be worked on. */
-  private readonly rowsReady = new Promise<void>((resolve) => (this.rowsAreReady = resolve));
-  private becomeReady!: () => void;
-  /** All is up. */
-  private readonly ready = new Promise<void>((resolve) => (this.becomeReady = resolve));
+  private readonly startup = new Startup();
   private cancelRetry: () => void = () => undefined;
 
   constructor(private readonly options: AgentOptions) {
@@ -173,7 +163,7 @@ export class Agent implements ShownAgent {
       ...world,
       paths: [options.early.socket.path, join(hostRun, BARE_NAME_SOCKET)],
       early: options.early,
-      handlers: this.whenReady({ ...ipamHandlers(ipam), ...this.driver.handlers }),
+      handlers: this.startup.guard({ ...ipamHandlers(ipam), ...this.driver.handlers }, this.startError),
     });
     const socketPath = join(hostRun, 'docker.sock');
     this.docker = new Engine({ ...world, socketPath, drivers: DRIVER_NAMES });
@@ -349,7 +339,7 @@ export class Agent implements ShownAgent {
     return {
       version: VERSION,
       host: this.options.hostName,
-      state: this.state === 'ready' ? 'ready' : `waiting for ${this.waitingFor}`,
+      state: this.state === 'ready' ? 'ready' : `waiting for ${this.startup.waitingFor}`,
       datapath: this.plane?.datapath ?? 'unknown',
       ovsVersion: this.plane?.ovsVersion ?? 'unknown',
       charges: this.standing.charges(),
@@ -410,7 +400,7 @@ export class Agent implements ShownAgent {
   private driverParts(): DriverParts {
     const plane = () => {
       if (this.plane !== undefined) return this.plane;
-      throw new DaoliError('unavailable', `DaoliNet is starting: it waits for ${this.waitingFor}`);
+      throw new DaoliError('unavailable', `DaoliNet is starting: it waits for ${this.startup.waitingFor}`);
     };
     const { directory } = this;
     const setting = this.settings().mtu;
@@ -439,31 +429,14 @@ export class Agent implements ShownAgent {
     };
   }
 
-  /** Each call waits until what it needs is up, or ends with what is waited for. */
-  private whenReady(handlers: PluginHandlers): PluginHandlers {
-    const wait = (name: string, handler: PluginHandler): PluginHandler => {
-      if (ALWAYS_ANSWERED.test(name)) return handler;
-      const needed = GIVES_BACK.test(name) ? this.rowsReady : this.ready;
-      return async (body, deadline) => {
-        if (this.startError !== undefined) throw this.startError;
-        if (this.state !== 'ready') await deadline.wait(this.waitingFor, needed);
-        return handler(body, deadline);
-      };
-    };
-    return Object.fromEntries(Object.entries(handlers).map(([name, handler]) => [name, wait(name, handler)]));
-  }
-
   private async bringUp(): Promise<void> {
-    let reported = '';
     while (this.state === 'starting') {
       try {
         await this.bringUpOnce();
         return;
       } catch (error) {
         const message = messageOf(error);
-        if (message !== reported) this.options.logger.error('DaoliNet cannot start yet', { error: message });
-        reported = message;
-        this.waitingFor = `a remedy: ${message}`;
+        if (this.startup.fail(message)) this.options.logger.error('DaoliNet cannot start yet', { error: message });
         await new Promise<void>((resolve) => {
           this.cancelRetry = systemClock.after(this.backoff.nextMs(), resolve);
         });
@@ -505,13 +478,12 @@ export class Agent implements ShownAgent {
   }
 
   private async bringUpOnce(): Promise<void> {
-    this.waitingFor = 'the DaoliNet database';
+    this.startup.begin();
     await this.cluster.prepare();
     this.directory.start();
     await this.directory.whenReady();
     await this.host.start();
-    this.rowsAreReady();
-    this.waitingFor = 'Open vSwitch';
+    this.startup.haveRows();
     const { logger } = this.options;
     const settings = this.settings();
     const { host, directory: store, driver, cluster } = this;
@@ -528,7 +500,7 @@ export class Agent implements ShownAgent {
     if (this.cluster.isJoined) this.standing.start(this.plane.ownSwitch);
     await this.startNameServer();
     this.state = 'ready';
-    this.becomeReady();
+    this.startup.haveAll();
     logger.info('DaoliNet is ready', { ...this.status() });
     this.host.onChange(() => void this.lookAtHost());
     void this.lookAtHost();

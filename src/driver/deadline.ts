@@ -4,14 +4,17 @@
 import type { Clock } from '../base/clock';
 import { DaoliError } from '../base/errors';
 
+/** Who has to answer; or, asked when the time is over, who had to by then, or what to end with instead. */
+export type WaitedFor = string | (() => string | DaoliError);
+
 /**
  * Ends every wait of one call when its time is over. A call that waits through its deadline stops where it stands:
  * what it had not begun is never begun, and what it had begun is for the reconciler to finish.
  */
 export class Deadline {
-  private readonly pending = new Set<{ readonly part: string; expire: () => void }>();
+  private readonly pending = new Set<{ readonly part: WaitedFor; expire: (error: DaoliError) => void }>();
   private readonly cancelTimer: () => void;
-  private expiredPart: string | undefined;
+  private expired: DaoliError | undefined;
 
   constructor(
     clock: Clock,
@@ -21,11 +24,11 @@ export class Deadline {
   }
 
   /** Waits for `promise`. `part` names who has to answer, as in "the directory". Throws `unavailable` when time is over. */
-  wait<T>(part: string, promise: Promise<T>): Promise<T> {
+  wait<T>(part: WaitedFor, promise: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const wait = { part, expire: () => reject(this.error()) };
+      const wait = { part, expire: reject };
       this.pending.add(wait);
-      if (this.expiredPart !== undefined) wait.expire();
+      if (this.expired !== undefined) wait.expire(this.expired);
       const settle = (): boolean => this.pending.delete(wait);
       promise.then(
         (value) => (settle(), resolve(value)),
@@ -36,7 +39,7 @@ export class Deadline {
 
   /** Throws `unavailable` where the time is over already: before a step that must not be begun late. */
   check(): void {
-    if (this.expiredPart !== undefined) throw this.error();
+    if (this.expired !== undefined) throw this.expired;
   }
 
   /** The call has been answered: no timer remains. */
@@ -46,16 +49,14 @@ export class Deadline {
 
   private expire(): void {
     // The innermost wait, registered last, is the one that holds up the others.
-    this.expiredPart = [...this.pending].at(-1)?.part ?? 'DaoliNet';
-    for (const wait of this.pending) wait.expire();
+    const part = [...this.pending].at(-1)?.part ?? 'DaoliNet';
+    const why = typeof part === 'string' ? part : part();
+    this.expired = typeof why === 'string' ? noAnswer(why, this.limitMs) : why;
+    for (const wait of this.pending) wait.expire(this.expired);
   }
+}
 
-  private error(): DaoliError {
-    const part = this.expiredPart ?? 'DaoliNet';
-    const seconds = this.limitMs / 1000;
-    return new DaoliError(
-      'unavailable',
-      `${part} did not answer within ${seconds} s: the call was given up, try it again`,
-    );
-  }
+function noAnswer(part: string, limitMs: number): DaoliError {
+  const text = `${part} did not answer within ${limitMs / 1000} s: the call was given up, try it again`;
+  return new DaoliError('unavailable', text);
 }

@@ -1,0 +1,80 @@
+// How far the agent has come up, and what Docker's calls wait for meanwhile. A call that waits in vain ends with what stands
+// in the way by then, not with what was waited for when it came.
+
+import { DaoliError } from './base/errors';
+import type { PluginHandler, PluginHandlers } from './driver/plugin-app';
+
+/** In this order. */
+const PARTS = ['the DaoliNet database', 'Open vSwitch'] as const;
+type Part = (typeof PARTS)[number];
+
+/** Answered at once, whatever state the rest is in: Docker disables a plugin that does not. */
+const ALWAYS_ANSWERED = /\.(GetCapabilities|GetDefaultAddressSpaces)$/;
+/** What gives an endpoint or an address back does without Open vSwitch: while it waited, the address would stay in use. */
+const GIVES_BACK = /\.(Leave|DeleteEndpoint|RevokeExternalConnectivity|ReleaseAddress|ReleasePool)$/;
+
+export class Startup {
+  private part: Part = PARTS[0];
+  /** What failed last, while the part that it was about is not up. */
+  private obstacle: { readonly part: Part; readonly message: string } | undefined;
+  private rowsAreReady!: () => void;
+  /** The directory is known and the host can be worked on. */
+  private readonly rowsReady = new Promise<void>((resolve) => (this.rowsAreReady = resolve));
+  private becomeReady!: () => void;
+  /** All is up. */
+  private readonly ready = new Promise<void>((resolve) => (this.becomeReady = resolve));
+  isReady = false;
+
+  /** As in "waiting for Open vSwitch". */
+  get waitingFor(): string {
+    return this.obstacle === undefined ? this.part : `a remedy: ${this.obstacle.message}`;
+  }
+
+  /** From the beginning, for the first time or once more. */
+  begin(): void {
+    this.part = PARTS[0];
+  }
+
+  /** The directory was read: now Open vSwitch. */
+  haveRows(): void {
+    this.part = PARTS[1];
+    if (this.obstacle?.part === PARTS[0]) this.obstacle = undefined;
+    this.rowsAreReady();
+  }
+
+  haveAll(): void {
+    this.obstacle = undefined;
+    this.isReady = true;
+    this.becomeReady();
+  }
+
+  /** It will be tried again. Returns whether that is news. */
+  fail(message: string): boolean {
+    const isNews = message !== this.obstacle?.message;
+    this.obstacle = { part: this.part, message };
+    return isNews;
+  }
+
+  /** Each call waits until what it needs is up, or ends with why it is not. With `error`, all end with it. */
+  guard(handlers: PluginHandlers, error: Error | undefined): PluginHandlers {
+    return Object.fromEntries(
+      Object.entries(handlers).map(([name, handler]) => [name, this.guardOne(name, handler, error)]),
+    );
+  }
+
+  private guardOne(name: string, handler: PluginHandler, error: Error | undefined): PluginHandler {
+    if (ALWAYS_ANSWERED.test(name)) return handler;
+    const needed = GIVES_BACK.test(name) ? this.rowsReady : this.ready;
+    return async (body, deadline) => {
+      if (error !== undefined) throw error;
+      if (!this.isReady) await deadline.wait(() => this.whyNot(), needed);
+      return handler(body, deadline);
+    };
+  }
+
+  private whyNot(): string | DaoliError {
+    const { obstacle } = this;
+    if (obstacle === undefined) return this.part;
+    return new DaoliError('unavailable', `DaoliNet cannot start yet: ${obstacle.message}`);
+  }
+}
