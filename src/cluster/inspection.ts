@@ -25,7 +25,24 @@ import {
 } from '../directory/rows';
 import { isOfAnyHost } from '../directory/tunnel-operations';
 import type { DirectoryView } from '../directory/view';
+import {
+  asList,
+  asObject,
+  changesOf,
+  existingRefs,
+  holdsOnly,
+  isEmptySet,
+  isNewPart,
+  isOfOwn,
+  isOfOwnKey,
+  isRef,
+  read,
+  uuidOf,
+  type Change,
+  type Json,
+} from './operation-values';
 import { checkAddress } from './sites';
+import { factsOf, type NewBlock, type TransactionFacts } from './transaction-facts';
 
 /** What the decision is made from. */
 export interface Inspection {
@@ -40,24 +57,8 @@ export interface Inspection {
   readonly isLast: boolean;
 }
 
-/** What operations of one transaction say of one another, worked out once. */
-interface Transaction extends Inspection {
-  /** The locator blocks that it makes, each by its uuid-name where it has one. */
-  readonly newBlocks: readonly NewBlock[];
-  /** The uuid-names of those that this host enters as its own. */
-  readonly entered: ReadonlySet<unknown>;
-  /** The pools of the addresses that it makes, by their uuid-name. */
-  readonly newAddresses: ReadonlyMap<string, string | undefined>;
-  /** The rows of Switch, by uuid, that it holds to be of a generation. */
-  readonly generations: ReadonlyMap<string, number>;
-}
+type Transaction = Inspection & TransactionFacts;
 
-interface NewBlock {
-  readonly name: unknown;
-  readonly block: Cidr;
-}
-
-type Json = Readonly<Record<string, unknown>>;
 const NOT_THERE = 'that row is not there (yet)';
 /** What is wrong, or undefined. */
 type Verdict = string | undefined;
@@ -74,13 +75,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 export function inspectTransaction(operations: readonly unknown[], inspection: Inspection): Verdict {
   if (operations.length > MAX_OPERATIONS) return `a transaction has at most ${MAX_OPERATIONS} operations`;
   if (hasOddUuid(operations)) return 'a uuid is written in lower case';
-  const transaction = {
-    ...inspection,
-    newBlocks: newBlocks(operations),
-    entered: enteredBlocks(operations, inspection.host.uuid),
-    newAddresses: newAddresses(operations),
-    generations: generations(operations),
-  };
+  const transaction = { ...inspection, ...factsOf(operations, inspection.host.uuid) };
   for (const operation of operations) {
     if (typeof operation !== 'object' || operation === null) return 'an operation is no object';
     const verdict = inspectOperation(operation as Json, transaction);
@@ -384,22 +379,6 @@ function inspectSwitch(row: SwitchRow | undefined, changes: readonly Change[], i
   return isStepUp || isStepDown ? undefined : 'a backup makes nobody else master';
 }
 
-/** What "wait" says of rows of Switch: that they are of a generation when the transaction is carried out. */
-function generations(operations: readonly unknown[]): Map<string, number> {
-  const held = new Map<string, number>();
-  for (const { op, table, where, until, columns, rows } of operations.map(asObject)) {
-    const [[column, sign, ref], more] = [asList(asList(where)[0]), asList(where)[1]];
-    const [row, other] = asList(rows).map(asObject);
-    const uuid = uuidOf(ref);
-    const isOfRow = column === '_uuid' && sign === '==' && more === undefined && uuid !== undefined;
-    const [first, second] = asList(columns);
-    const isOfGeneration = first === 'generation' && second === undefined && other === undefined;
-    if (op !== 'wait' || table !== 'Switch' || until !== '==' || !isOfRow || !isOfGeneration) continue;
-    if (typeof row?.['generation'] === 'number') held.set(uuid, row['generation']);
-  }
-  return held;
-}
-
 /** Who has an address may change it; gateways are held by all who ask. */
 function inspectAddressChange(
   row: AddressRow | undefined,
@@ -416,122 +395,8 @@ function inspectAddressChange(
   return changes.every(isAllowed) ? undefined : 'that Address is another host’s';
 }
 
-/** What a change does to one column: `mutator` is undefined where it replaces it. */
-interface Change {
-  readonly column: string;
-  readonly mutator: unknown;
-  readonly value: unknown;
-}
-
-function changesOf(operation: Json): Change[] {
-  if (operation['op'] === 'update') {
-    const row = asObject(operation['row']);
-    return Object.entries(row).map(([column, value]) => ({ column, mutator: undefined, value }));
-  }
-  return asList(operation['mutations'])
-    .map(asList)
-    .map(([column, mutator, value]) => ({ column: String(column), mutator, value }));
-}
-
-/** "insert" or "delete" of the own uuid. */
-function isOfOwn({ mutator, value }: Change, own: string): boolean {
-  return (mutator === 'insert' || mutator === 'delete') && holdsOnly(value, own);
-}
-
-/** "insert" or "delete" of what a map has under this key. */
-function isOfOwnKey({ mutator, value }: Change, key: string): boolean {
-  const [tag, elements] = asList(value);
-  if (mutator === 'delete' && tag === 'set') return asList(elements).every((element) => element === key);
-  return mutator === 'insert' && tag === 'map' && asList(elements).every((pair) => asList(pair)[0] === key);
-}
-
-/** "insert" of what the same transaction makes. */
-function isNewPart({ mutator, value }: Change): boolean {
-  return mutator === 'insert' && existingRefs(value).length === 0;
-}
-
-function newAddresses(operations: readonly unknown[]): Map<string, string | undefined> {
-  const made = new Map<string, string | undefined>();
-  for (const { op, table, row, 'uuid-name': name } of operations.map(asObject)) {
-    if (op !== 'insert' || typeof name !== 'string') continue;
-    // The same name twice is refused by the database.
-    made.set(name, table === 'Address' ? uuidOf(asObject(row)['pool']) : undefined);
-  }
-  return made;
-}
-
-function newBlocks(operations: readonly unknown[]): NewBlock[] {
-  return operations.flatMap((operation) => {
-    const { op, table, row, 'uuid-name': name } = asObject(operation);
-    if (op !== 'insert' || table !== 'LocatorBlock') return [];
-    const block = read(() => parseCidr(String(asObject(row)['cidr'])));
-    return block === undefined ? [] : [{ name, block }];
-  });
-}
-
-/** The uuid-names that the host's own row gets as locator blocks. */
-function enteredBlocks(operations: readonly unknown[], own: string): Set<unknown> {
-  const names = new Set<unknown>();
-  for (const operation of operations.map(asObject)) {
-    const [condition] = asList(operation['where']).map(asList);
-    if (operation['op'] !== 'mutate' || operation['table'] !== 'Host' || !isRef(condition?.[2], own)) continue;
-    for (const { column, mutator, value } of changesOf(operation)) {
-      if (column !== 'locator_blocks' || mutator !== 'insert') continue;
-      const [tag, elements] = asList(value);
-      for (const element of tag === 'set' ? asList(elements) : [value]) {
-        const [kind, name] = asList(element);
-        if (kind === 'named-uuid') names.add(name);
-      }
-    }
-  }
-  return names;
-}
-
 function isOwnLocator(value: unknown, host: HostRow, blocks: readonly NewBlock[]): boolean {
   const locator = read<Ipv4>(() => parseIpv4(String(value)));
   const all = [...host.locatorBlocks, ...blocks.map(({ block }) => block)];
   return locator !== undefined && all.some((block) => cidrHolds(block, locator));
-}
-
-function isEmptySet(value: unknown): boolean {
-  const [tag, elements] = asList(value);
-  return tag === 'set' && asList(elements).length === 0;
-}
-
-/** A set of at most this one reference, in either spelling of one element (RFC 7047 §5.1). */
-function holdsOnly(value: unknown, uuid: string): boolean {
-  if (value === undefined || isRef(value, uuid)) return true;
-  const [tag, elements] = asList(value);
-  return tag === 'set' && asList(elements).every((element) => isRef(element, uuid));
-}
-
-function isRef(value: unknown, uuid: string): boolean {
-  return uuidOf(value) === uuid;
-}
-
-/** The rows that are there already among the references of a value, in either spelling. */
-function existingRefs(value: unknown): string[] {
-  const [tag, elements] = asList(value);
-  return (tag === 'set' ? asList(elements) : [value]).flatMap((element) => uuidOf(element) ?? []);
-}
-
-function uuidOf(value: unknown): string | undefined {
-  const [tag, uuid] = asList(value);
-  return tag === 'uuid' && typeof uuid === 'string' ? uuid : undefined;
-}
-
-function asList(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-function asObject(value: unknown): Json {
-  return typeof value === 'object' && value !== null ? (value as Json) : {};
-}
-
-function read<T>(parse: () => T): T | undefined {
-  try {
-    return parse();
-  } catch {
-    return undefined;
-  }
 }
