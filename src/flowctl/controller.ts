@@ -1,20 +1,15 @@
 // The controller as others see it: told what exists, it listens for datapaths and keeps their flows as they should be.
-// State lives in the inventory, decisions in packet-path.ts and resync.ts; this ties them to connections.
+// State lives in the inventory, decisions in packet-path.ts and resync.ts, connections in datapaths.ts; this ties them together.
 
-import type { Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import type { Ipv4, Mac } from '../base/addresses';
-import type { Clock } from '../base/clock';
-import { DaoliError, messageOf } from '../base/errors';
-import type { Logger } from '../base/logger';
-import { ProblemLog } from '../base/problem-log';
+import { DaoliError } from '../base/errors';
 import type { FlowMod } from '../openflow/flow-mod';
-import type { MessageWriter } from '../openflow/message-writer';
 import { ConversationRules } from './conversation-rules';
 import { newCounters, type FlowCounters } from './counters';
-import { DatapathLink, type LinkUser, type LinkWorker } from './datapath-link';
+import type { DatapathLink, LinkWorker } from './datapath-link';
+import { Datapaths, type DatapathsOptions, type Write } from './datapaths';
 import { listDropFlows, type DropFlow } from './drop-report';
-import { DatapathState } from './datapath-state';
 import { Denials } from './denials';
 import { NO_SLOT } from './endpoint-index';
 import { FabricProbes } from './fabric-probes';
@@ -39,7 +34,6 @@ import { listDrops, listRoutes, rememberedRoutes, type DropCounts } from './repo
 import { RouteRules } from './route-rules';
 import { OUTSIDE } from './route-table';
 import { RouteWriter } from './route-writer';
-import { Session, type SessionParts } from './session';
 import {
   appendEndpoint,
   appendForgetDrops,
@@ -57,19 +51,12 @@ import {
   takeStaleRoutes,
 } from './subject-change';
 import { StaticWriter } from './static-writer';
-import { UnixListener } from './unix-listener';
 
-export interface ControllerOptions {
-  /** The Unix socket to listen on, in Open vSwitch's run directory. Without it: datapaths are brought by `adopt` alone. */
-  readonly path?: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
+export interface ControllerOptions extends DatapathsOptions {
   readonly settings?: Partial<FlowSettings>;
   readonly policy?: Policy;
   /** Called where a route to another host is made, before its flows are sent. */
   readonly tellPeer?: TellPeer;
-  /** 16 hex digits: the datapath of endpoints that name none. Without it, the one that connected last. */
-  readonly datapathId?: string;
   /**
    * How many packets a second each datapath may ask about, where it is another host's, whose meters may let through what they
    * like. Those above are dropped.
@@ -77,24 +64,7 @@ export interface ControllerOptions {
   readonly packetInsPerSecond?: number;
   /** How long flows were idle, where that can be asked: see idle-query.ts. Routes are listed without it where it fails. */
   readonly fetchIdleTimes?: () => Promise<IdleTimes>;
-  /**
-   * With which generation to become master of a datapath that has connected, or says that another controller is master now.
-   * `seen` is the highest that it has seen, 0 for none. Asked again where it has seen a higher one meanwhile. Never
-   * rejects. Default: the next one.
-   */
-  readonly nextGeneration?: (seen: bigint) => Promise<bigint>;
-  /** A datapath has connected and has all that it should have. */
-  readonly onConnected?: (datapathId: string) => void;
-  readonly onDisconnected?: (datapathId: string, reason: string) => void;
 }
-
-/** Somebody who waits for a datapath to connect. */
-interface Wait {
-  readonly datapathNo: number;
-  readonly resolve: () => void;
-}
-
-type Write = (writer: MessageWriter, xid: number) => void;
 
 export class Controller {
   private readonly settings: FlowSettings;
@@ -105,13 +75,7 @@ export class Controller {
   private readonly staticWriter: StaticWriter;
   private readonly rules: RouteRules;
   private readonly conversations: ConversationRules;
-  private readonly listener: UnixListener | undefined;
-  private readonly sessionParts: SessionParts;
-  private readonly problems: ProblemLog;
-  private readonly links = new Set<DatapathLink>();
-  private readonly sessions = new Set<Session>();
-  private readonly datapaths = new Map<number, DatapathState>();
-  private readonly waits = new Set<Wait>();
+  private readonly datapaths: Datapaths;
   private readonly probes: FabricProbes;
   /** When the fabric port was told that there is now. */
   private fabricToldAt = 0;
@@ -124,18 +88,26 @@ export class Controller {
     this.staticWriter = new StaticWriter(this.inventory.endpoints);
     this.rules = new RouteRules(this.inventory, this.routeWriter);
     this.conversations = new ConversationRules(this.inventory, this.rules, this.routeWriter);
-    const { path, clock, logger } = options;
-    this.probes = new FabricProbes(clock);
-    this.listener = path === undefined ? undefined : new UnixListener(path, clock, (socket) => this.accept(socket));
-    this.problems = new ProblemLog(clock, logger);
-    this.sessionParts = this.makeSessionParts();
+    this.probes = new FabricProbes(options.clock);
+    this.datapaths = this.makeDatapaths();
   }
 
-  private makeSessionParts(): SessionParts {
+  private makeDatapaths(): Datapaths {
     const { inventory, settings, routeWriter, staticWriter, conversations, probes } = this;
-    const { rules: routes, counts: counters, denied: denials } = this;
-    const { clock, tellPeer = () => undefined, packetInsPerSecond } = this.options;
-    return {
+    const { options, rules: routes, counts: counters, denied: denials } = this;
+    const { clock, tellPeer = () => undefined, packetInsPerSecond } = options;
+    const packetPath = new PacketPath({
+      inventory,
+      settings,
+      counters,
+      routeWriter,
+      rules: routes,
+      conversations,
+      denials,
+      tellPeer,
+      probes,
+    });
+    const session = {
       ...(packetInsPerSecond === undefined ? {} : { packetInsPerSecond }),
       inventory,
       settings,
@@ -144,34 +116,21 @@ export class Controller {
       staticWriter,
       routes,
       conversations,
-      packetPath: new PacketPath({
-        inventory,
-        settings,
-        counters,
-        routeWriter,
-        rules: routes,
-        conversations,
-        denials,
-        tellPeer,
-        probes,
-      }),
-      ready: (session) => this.becomeReady(session),
-      ended: (session) => void this.sessions.delete(session),
-      report: (session, problem) => this.problems.report(problem, { datapathId: session.datapathId }),
+      packetPath,
     };
+    return new Datapaths({ options, settings, endpoints: inventory.endpoints, counts: counters, session });
   }
 
   /** Listens for datapaths. Idempotent. Throws where no host was set, and what UnixListener throws. */
   async start(): Promise<void> {
     if (!this.inventory.hasHost)
       throw new DaoliError('invalid', 'the controller needs to know its host before it starts');
-    await this.listener?.start();
+    await this.datapaths.start();
   }
 
   /** Ends every connection. The flows stay in the datapaths. Idempotent. */
-  async stop(): Promise<void> {
-    for (const link of [...this.links]) link.close('the controller stops');
-    await this.listener?.stop();
+  stop(): Promise<void> {
+    return this.datapaths.stop();
   }
 
   /** Tells what is around the datapath. Called before `start`, and again when it changes. */
@@ -182,7 +141,7 @@ export class Controller {
     this.inventory.host = host;
     this.routeWriter.setHost(host);
     this.staticWriter.setRouterMac(host.routerMac);
-    for (const session of this.sessions) session.resynchronise();
+    this.datapaths.resynchronise();
   }
 
   /**
@@ -192,8 +151,8 @@ export class Controller {
   setPolicy(policy: Policy): void {
     const { inventory, datapaths, conversations } = this;
     inventory.policy = policy;
-    for (const datapath of datapaths.values()) datapath.conversations.take((each) => !conversations.isPermitted(each));
-    for (const session of this.sessions) session.resynchronise();
+    for (const datapath of datapaths.all()) datapath.conversations.take((each) => !conversations.isPermitted(each));
+    this.datapaths.resynchronise();
   }
 
   /**
@@ -208,11 +167,11 @@ export class Controller {
       if (slot !== NO_SLOT && inventory.refreshSubject(slot)) changed.add(slot);
     }
     if (changed.size === 0) return;
-    for (const datapath of this.datapaths.values()) {
+    for (const datapath of this.datapaths.all()) {
       const stale = takeStaleRoutes(datapath, changed, rules);
       const over = takeStaleConversations(datapath, changed, conversations);
       const hasDrops = datapath.drops.mayHaveSome(this.options.clock.now());
-      this.programLater(datapath.number, (writer, xid) => {
+      this.datapaths.programLater(datapath.number, (writer, xid) => {
         appendRouteRemoval(writer, xid, stale, rules);
         appendConversationRemoval(writer, xid, over, conversations);
         if (hasDrops) appendForgetDenials(writer, xid, changed, inventory.endpoints);
@@ -257,7 +216,7 @@ export class Controller {
     inventory.relays.set(relays);
     const after = flows();
     if (before.length + after.length > 0) {
-      this.programAll((writer, xid) => appendReplacement(writer, xid, before, after));
+      this.datapaths.programAll((writer, xid) => appendReplacement(writer, xid, before, after));
     }
   }
 
@@ -268,7 +227,7 @@ export class Controller {
   takeWord(routerMac: Mac, source: Ipv4, destination: Ipv4): void {
     const { endpoints } = this.inventory;
     const to = endpoints.slotOfLocator(destination);
-    const session = to === NO_SLOT ? undefined : this.sessionOf(endpoints.datapathNoOf(to));
+    const session = to === NO_SLOT ? undefined : this.datapaths.sessionOf(endpoints.datapathNoOf(to));
     if (session === undefined) this.counts.wordsRefused += 1;
     else session.takeWord(routerMac, source, destination);
   }
@@ -295,14 +254,14 @@ export class Controller {
   /** Resolves when the datapath of an endpoint has done everything that it was sent. */
   private async confirm(slot: number): Promise<void> {
     const { endpoints } = this.inventory;
-    if (!endpoints.isElsewhere(slot)) await this.program(endpoints.datapathNoOf(slot), () => undefined);
+    if (!endpoints.isElsewhere(slot)) await this.datapaths.program(endpoints.datapathNoOf(slot), () => undefined);
   }
 
   private async install(slot: number, endpoint: FlowEndpoint): Promise<void> {
     const { inventory, settings, staticWriter } = this;
     const { endpoints } = inventory;
     try {
-      await this.program(endpoints.datapathNoOf(slot), (writer, xid) => {
+      await this.datapaths.program(endpoints.datapathNoOf(slot), (writer, xid) => {
         appendEndpoint(writer, xid, slot, { endpoints, staticWriter, settings });
       });
     } catch (error) {
@@ -317,7 +276,7 @@ export class Controller {
     const slot = this.inventory.endpoints.slotOfId(id);
     if (slot === NO_SLOT) return;
     const removals = this.takeOut(slot).map(async ({ datapathNo, write }) =>
-      this.sessionOf(datapathNo)?.program(write),
+      this.datapaths.sessionOf(datapathNo)?.program(write),
     );
     await Promise.all(removals);
   }
@@ -335,8 +294,8 @@ export class Controller {
   async routes(): Promise<readonly LiveRoute[]> {
     const routes: LiveRoute[] = [];
     const idleTimes = await this.options.fetchIdleTimes?.().catch(() => undefined);
-    for (const datapath of this.datapaths.values()) {
-      const session = this.sessionOf(datapath.number);
+    for (const datapath of this.datapaths.all()) {
+      const session = this.datapaths.sessionOf(datapath.number);
       const { endpoints } = this.inventory;
       const { rules, conversations } = this;
       if (session === undefined) routes.push(...rememberedRoutes(datapath, endpoints, this.options.clock.now()));
@@ -350,7 +309,7 @@ export class Controller {
 
   /** What the datapaths have dropped, by reason, as they count it. */
   async drops(): Promise<DropCounts> {
-    return listDrops([...this.sessions]);
+    return listDrops([...this.datapaths.sessions]);
   }
 
   /** What the policy refused of late, the latest first: at most 256 kinds of packets. */
@@ -368,7 +327,8 @@ export class Controller {
    * where nothing can be asked: no fabric port, no datapath, no such host.
    */
   async probeFabric(locator: Ipv4, timeoutMs: number): Promise<boolean> {
-    const { flowHost, readySession: session } = this;
+    const { flowHost } = this;
+    const session = this.datapaths.readySession;
     const peer = this.inventory.peerAt(locator);
     if (session === undefined || flowHost?.fabric === undefined || peer === undefined) return false;
     const question = this.probes.ask(flowHost, peer, timeoutMs);
@@ -385,7 +345,7 @@ export class Controller {
    * this moment. It is asked, so one that hangs is none.
    */
   async fabricStandsMs(): Promise<number | undefined> {
-    const { readySession: session } = this;
+    const session = this.datapaths.readySession;
     if (session === undefined || this.flowHost?.fabric === undefined) return undefined;
     try {
       await session.program(() => undefined);
@@ -397,30 +357,26 @@ export class Controller {
     return this.options.clock.now() - Math.max(readyAt, this.fabricToldAt);
   }
 
-  private get readySession(): Session | undefined {
-    return [...this.sessions].find(({ isReady }) => isReady);
-  }
-
   /** Whether it serves a datapath: also while that is compared again with what it should have, as after a change of policy. */
   get isServing(): boolean {
-    return [...this.sessions].some(({ readyAt }) => readyAt !== undefined);
+    return [...this.datapaths.sessions].some(({ readyAt }) => readyAt !== undefined);
   }
 
   /** Every flow that drops, most packets first; see drop-report.ts. */
   async dropFlows(): Promise<DropFlow[]> {
-    return listDropFlows([...this.sessions], this.inventory.endpoints);
+    return listDropFlows([...this.datapaths.sessions], this.inventory.endpoints);
   }
 
   /** Bytes that datapaths have not taken yet. */
   get queuedBytes(): number {
-    return [...this.sessions].reduce((sum, { queuedBytes }) => sum + queuedBytes, 0);
+    return [...this.datapaths.sessions].reduce((sum, { queuedBytes }) => sum + queuedBytes, 0);
   }
 
   /** Monotonic counters by name, and a few that tell how many there are now. */
   counters(): Readonly<FlowCounters & { endpoints: number; routes: number; datapaths: number }> {
-    const { counts, inventory, datapaths, sessions } = this;
-    const routes = [...datapaths.values()].reduce((sum, datapath) => sum + datapath.routes.size, 0);
-    const ready = [...sessions].filter((session) => session.isReady).length;
+    const { counts, inventory, datapaths } = this;
+    const routes = [...datapaths.all()].reduce((sum, datapath) => sum + datapath.routes.size, 0);
+    const ready = [...datapaths.sessions].filter((session) => session.isReady).length;
     return { ...counts, endpoints: inventory.endpoints.size, routes, datapaths: ready };
   }
 
@@ -429,103 +385,7 @@ export class Controller {
    * looks after it.
    */
   adopt(link: DatapathLink): LinkWorker {
-    const number = this.inventory.endpoints.datapathOf(link.datapathId);
-    const datapath = this.datapaths.get(number) ?? new DatapathState(number, this.settings);
-    this.datapaths.set(number, datapath);
-    const session = new Session(link, datapath, this.sessionParts);
-    this.sessions.add(session);
-    return session;
-  }
-
-  private accept(socket: Socket): void {
-    const { inactivityProbeMs, installTimeoutMs: answerWithinMs } = this.settings;
-    const user: LinkUser = {
-      identified: (link) => this.claim(link),
-      demoted: (link) => this.takeBack(link),
-      closed: (link, reason, isViolation) => this.forget(link, reason, isViolation),
-    };
-    this.counts.connections += 1;
-    this.links.add(new DatapathLink(socket, user, { clock: this.options.clock, inactivityProbeMs, answerWithinMs }));
-  }
-
-  /** One that connects anew takes the place of its former connection. False: it is none of ours. */
-  private claim(link: DatapathLink): boolean {
-    const { datapathId } = link;
-    const { endpoints } = this.inventory;
-    const number = endpoints.datapathOf(datapathId);
-    const { datapathId: expected } = this.options;
-    if (number === 0 && expected !== undefined && datapathId !== expected) return false;
-    for (const other of this.links) {
-      const isSame = other !== link && other.isIdentified && endpoints.datapathOf(other.datapathId) === number;
-      if (isSame) other.close(`datapath ${datapathId} connected anew`);
-    }
-    void this.becomeMaster(link);
-    return true;
-  }
-
-  private takeBack(link: DatapathLink): void {
-    this.options.logger.warn('another controller became master of the datapath', { datapathId: link.datapathId });
-    void this.becomeMaster(link);
-  }
-
-  /** Of a datapath of this host's own, whoever is its master now. */
-  private async becomeMaster(link: DatapathLink): Promise<void> {
-    const { nextGeneration = (seen: bigint) => Promise.resolve(seen + 1n) } = this.options;
-    for (;;) {
-      const seen = await link.generation();
-      if (seen === 'away') return;
-      const outcome = await link.take(await nextGeneration(seen), () => this.adopt(link));
-      if (outcome !== 'stale') return;
-    }
-  }
-
-  private becomeReady(session: Session): void {
-    this.options.logger.info('datapath connected', { datapathId: session.datapathId });
-    for (const wait of [...this.waits]) {
-      if (wait.datapathNo === session.datapath.number) wait.resolve();
-    }
-    this.options.onConnected?.(session.datapathId);
-  }
-
-  private forget(link: DatapathLink, reason: string, isViolation: boolean): void {
-    const { datapathId } = link;
-    this.links.delete(link);
-    if (isViolation) this.counts.protocolErrors += 1;
-    this.options.logger.info('datapath disconnected', { datapathId, reason });
-    if (datapathId !== '') this.options.onDisconnected?.(datapathId, reason);
-  }
-
-  /** The connection of a datapath, if it is there. */
-  private sessionOf(datapathNo: number): Session | undefined {
-    for (const session of this.sessions) {
-      if (session.datapath.number === datapathNo) return session;
-    }
-    return undefined;
-  }
-
-  /** Programs a datapath, or waits for one that connects and so gets everything that is in the inventory. */
-  private program(datapathNo: number, write: Write): Promise<void> {
-    return this.sessionOf(datapathNo)?.program(write) ?? this.waitFor(datapathNo);
-  }
-
-  private waitFor(datapathNo: number): Promise<void> {
-    const { installTimeoutMs } = this.settings;
-    return new Promise((resolve, reject) => {
-      const wait: Wait = {
-        datapathNo,
-        resolve: () => {
-          cancel();
-          this.waits.delete(wait);
-          resolve();
-        },
-      };
-      const cancel = this.options.clock.after(installTimeoutMs, () => {
-        this.waits.delete(wait);
-        const problem = `no datapath is connected to ${this.options.path ?? 'this controller'}: is ovs-vswitchd running?`;
-        reject(new DaoliError('unavailable', problem));
-      });
-      this.waits.add(wait);
-    });
+    return this.datapaths.adopt(link);
   }
 
   /** Takes an endpoint out of the inventory; returns what takes it out of the datapaths that have flows of it. */
@@ -535,8 +395,8 @@ export class Controller {
     const home = endpoints.datapathNoOf(slot);
     const isLocal = !endpoints.isElsewhere(slot);
     // While a datapath is being compared it may have routes that are not known yet.
-    const talkers = [...this.datapaths.values()].filter(
-      (datapath) => datapath.deleteSlot(slot) || this.sessionOf(datapath.number)?.isReady === false,
+    const talkers = [...this.datapaths.all()].filter(
+      (datapath) => datapath.deleteSlot(slot) || this.datapaths.sessionOf(datapath.number)?.isReady === false,
     );
     endpoints.remove(slot);
     if (isLocal)
@@ -548,16 +408,16 @@ export class Controller {
   }
 
   private removeSlot(slot: number): void {
-    for (const { datapathNo, write } of this.takeOut(slot)) this.programLater(datapathNo, write);
+    for (const { datapathNo, write } of this.takeOut(slot)) this.datapaths.programLater(datapathNo, write);
   }
 
   /** Somebody new on another host: datapaths that dropped what went to nobody, or to its predecessor, ask again. */
   private forgetDropsTowards(slot: number): void {
     const { endpoints } = this.inventory;
     const [ip, locator] = [endpoints.ipOf(slot), endpoints.locatorOf(slot)];
-    for (const { number, drops } of this.datapaths.values()) {
+    for (const { number, drops } of this.datapaths.all()) {
       if (!drops.mayHaveSome(this.options.clock.now())) continue;
-      this.programLater(number, (writer, xid) => appendForgetDrops(writer, xid, ip, locator));
+      this.datapaths.programLater(number, (writer, xid) => appendForgetDrops(writer, xid, ip, locator));
     }
   }
 
@@ -565,25 +425,11 @@ export class Controller {
     if (!this.inventory.hasHost) return;
     const { host } = this.inventory;
     const flowsOf = (network: FlowNetwork | undefined): FlowMod[] => (network ? networkFlows(network, host) : []);
-    this.programAll((writer, xid) => appendReplacement(writer, xid, flowsOf(before), flowsOf(after)));
+    this.datapaths.programAll((writer, xid) => appendReplacement(writer, xid, flowsOf(before), flowsOf(after)));
   }
 
   private resetOutside(): void {
-    for (const datapath of this.datapaths.values()) datapath.deleteSlot(OUTSIDE);
-    this.programAll(appendOutsideReset);
-  }
-
-  /** Programs every datapath. Errors are reported, not thrown; a datapath that goes away gets it all when it is back. */
-  private programAll(write: Write): void {
-    for (const datapathNo of this.datapaths.keys()) this.programLater(datapathNo, write);
-  }
-
-  /** The same for one. */
-  private programLater(datapathNo: number, write: Write): void {
-    const session = this.sessionOf(datapathNo);
-    if (session === undefined) return;
-    session.program(write).catch((error: unknown) => this.sessionParts.report(session, messageOf(error)));
-    // What is being compared was planned before.
-    if (!session.isReady) session.resynchronise();
+    for (const datapath of this.datapaths.all()) datapath.deleteSlot(OUTSIDE);
+    this.datapaths.programAll(appendOutsideReset);
   }
 }
