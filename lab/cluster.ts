@@ -126,6 +126,13 @@ export async function untilNetwork(name: string, hosts: readonly Host[]): Promis
   await Promise.all(hosts.map((host) => waitFor(`the network ${name} on ${host.name}`, () => hasIt(host), 60_000)));
 }
 
+/** Makes a network on the first of these hosts, with addresses of DaoliNet's, and waits until Docker of each has it. */
+export async function makeNetwork(name: string, subnet: string, hosts: readonly Host[]): Promise<void> {
+  const words = ['-d', 'daolinet', '--ipam-driver', 'daolinet', '--subnet', subnet];
+  await hosts[0]?.docker('network', 'create', ...words, name);
+  await untilNetwork(name, hosts);
+}
+
 /** The token in what `cluster init` and `cluster token` print. */
 export function tokenIn(text: string): string {
   const token = /daolinet-[\w-]+/.exec(text)?.[0];

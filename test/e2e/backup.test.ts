@@ -1,6 +1,6 @@
 // A host's agent goes away, in every way that it can: a host that stands by is master of its datapath soon, and serves it from the
 // same directory, until the agent is back. What talks already notices nothing of either.
-import { joinAll, startHosts, stopCluster, untilNetwork, type LabCluster } from '../../lab/cluster';
+import { joinAll, startHosts, stopCluster, makeNetwork, type LabCluster } from '../../lab/cluster';
 import { PLUGIN, waitFor, type Host } from '../../lab/host';
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { chargesOf, killForLong, untilGuarded } from './support/standby';
@@ -33,9 +33,7 @@ beforeAll(async () => {
   const leader = await leaderSeenFrom(first);
   host = lab.hosts.find((each) => each !== leader)!;
   others = lab.hosts.filter((each) => each !== host);
-  const ipam = ['--ipam-driver', 'daolinet', '--subnet', '10.1.0.0/24'];
-  await host.docker('network', 'create', '-d', 'daolinet', ...ipam, 'demo');
-  await untilNetwork('demo', lab.hosts);
+  await makeNetwork('demo', '10.1.0.0/24', [host, ...others]);
   for (const name of ['ann', 'bob', 'cat'] as const) await run(host, name);
   await run(others[0]!, 'dan');
 }, 900_000);

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import {
   joinAll,
+  makeNetwork,
   startHosts,
   stopCluster,
   tokenIn,
@@ -45,22 +46,11 @@ async function runOn(host: Host): Promise<void> {
 }
 
 test('of four hosts three are servers; each says so', async () => {
-  await h4.docker(
-    'network',
-    'create',
-    '-d',
-    'daolinet',
-    '--ipam-driver',
-    'daolinet',
-    '--subnet',
-    '10.9.0.0/24',
-    'demo',
-  );
+  await makeNetwork('demo', '10.9.0.0/24', [h4, h1, h2, h3]);
   for (const host of lab.hosts) {
     const { hosts, cluster } = await statusOn(host);
     expect(hosts.filter(({ isServer }) => isServer).map(({ name }) => name)).toEqual(['h1', 'h2', 'h3']);
     expect(cluster?.servers).toHaveLength(3);
-    await untilNetwork('demo', [host]);
     await runOn(host);
   }
   expect(await h2.daolictl('cluster', 'status')).toContain('servers: h1, h2, h3 (1 can be lost)');

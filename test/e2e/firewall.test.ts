@@ -1,6 +1,6 @@
 // Ports of chosen hosts that lead to containers wherever these run, by daolictl on three emulated hosts: who is seen by whom, who
 // may come, what follows a container, what is refused, and that nothing stays behind.
-import { joinAll, startHosts, stopCluster, untilNetwork, type LabCluster } from '../../lab/cluster';
+import { joinAll, startHosts, stopCluster, makeNetwork, type LabCluster } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
 import { answers, ask, lendPrograms, NODE, ON_HOST, refusal, remove, startServer } from './support/peers';
 
@@ -22,19 +22,7 @@ beforeAll(async () => {
   [h1, h2, h3] = lab.hosts as [Host, Host, Host];
   lab.hosts.forEach(lendPrograms);
   await joinAll(lab.hosts);
-  const network = [
-    'network',
-    'create',
-    '-d',
-    'daolinet',
-    '--ipam-driver',
-    'daolinet',
-    '--subnet',
-    '10.9.0.0/24',
-    'demo',
-  ];
-  await h1.docker(...network);
-  await untilNetwork('demo', lab.hosts);
+  await makeNetwork('demo', '10.9.0.0/24', lab.hosts);
   await startServer(h1, 'web', PORTS, NET);
 }, 900_000);
 afterAll(() => lab && stopCluster(lab), 60_000);

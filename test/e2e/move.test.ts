@@ -1,7 +1,7 @@
 // A container that moves between two servers: it is there as it was, with its addresses; who talks to it goes on talking; and what
 // cannot be leaves all as it was.
 import { chosenEngine, waitFor, type Host } from '../../lab/host';
-import { joinAll, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
+import { joinAll, makeNetwork, startHosts, stopCluster, untilNetwork, type LabCluster } from '../../lab/cluster';
 import { addressOf, ping, remove } from './support/peers';
 
 jest.setTimeout(60_000);
@@ -15,15 +15,9 @@ beforeAll(async () => {
   lab = await startHosts(2);
   [h1, h2] = lab.hosts as [Host, Host];
   await joinAll(lab.hosts);
-  const ours = ['network', 'create', '-d', 'daolinet', '--ipam-driver', 'daolinet'];
-  await h1.docker(...ours, '--subnet', '10.9.0.0/24', 'demo');
-  await h1.docker(...ours, 'back');
-  for (const network of ['demo', 'back']) {
-    await waitFor(
-      `network ${network} on h2`,
-      async () => (await h2.tryDocker('network', 'inspect', network)).code === 0,
-    );
-  }
+  await makeNetwork('demo', '10.9.0.0/24', lab.hosts);
+  await h1.docker('network', 'create', '-d', 'daolinet', '--ipam-driver', 'daolinet', 'back');
+  await untilNetwork('back', [h2]);
 }, 900_000);
 afterAll(async () => {
   if (lab === undefined) return;
@@ -196,7 +190,7 @@ test('a network that was made without --subnet: its address is kept where DaoliN
   await h1.docker('network', 'create', '-d', 'daolinet', 'plain');
   await runOn(h1, 'ours', '--network', 'back', ...SLEEP);
   await runOn(h1, 'dockers', '--network', 'plain', ...SLEEP);
-  await waitFor('network plain on h2', async () => (await h2.tryDocker('network', 'inspect', 'plain')).code === 0);
+  await untilNetwork('plain', [h2]);
   const address = await addressOf(h1, 'ours', 'back');
   await move('--node', 'h2', 'ours');
   await move('--node', 'h1', 'ours');

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { joinAll, startHosts, stopCluster, tokenIn, untilNetwork, type LabCluster } from '../../lab/cluster';
+import { joinAll, startHosts, stopCluster, tokenIn, makeNetwork, type LabCluster } from '../../lab/cluster';
 import { PLUGIN, waitFor, type Host } from '../../lab/host';
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { addressOf, ask, getApi, lendPrograms, startServer } from './support/peers';
@@ -26,9 +26,7 @@ beforeAll(async () => {
   [h1, h2, h3, h4] = lab.hosts as [Host, Host, Host, Host];
   [h1, h4].forEach(lendPrograms);
   await joinAll(lab.hosts);
-  const own = ['--ipam-driver', 'daolinet', '--subnet', '10.9.0.0/24'];
-  await h4.docker('network', 'create', '-d', 'daolinet', ...own, 'demo');
-  await untilNetwork('demo', [h1]);
+  await makeNetwork('demo', '10.9.0.0/24', [h4, h1]);
   await startServer(h1, 'one', ['80/tcp'], ['--network', 'demo', '--ip', '10.9.0.11']);
   await startServer(h4, 'web', ['80/tcp'], ['--network', 'demo', '--ip', '10.9.0.80']);
 }, 900_000);

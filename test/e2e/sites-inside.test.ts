@@ -1,7 +1,7 @@
 // Hosts that share no L2 with their site, and hosts that encrypt inside of it: both go through tunnels there. And who comes into
 // the cluster at all: with a yes, and not with a token that was used.
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
-import { joinSites, startSites, stopCluster, tokenIn, untilNetwork, type LabSites } from '../../lab/cluster';
+import { joinSites, startSites, stopCluster, tokenIn, makeNetwork, type LabSites } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
 
 jest.setTimeout(120_000);
@@ -25,19 +25,8 @@ beforeAll(async () => {
   lab = await startSites({ dc: 2, cloud: 2, late: 1 }, { dropMacs: ['cloud'] });
   [dc1, dc2, cloud1, cloud2, late] = lab.hosts as [Host, Host, Host, Host, Host];
   await joinSites({ ...lab, hosts: [dc1, dc2, cloud1, cloud2] });
-  await dc1.docker(
-    'network',
-    'create',
-    '-d',
-    'daolinet',
-    '--ipam-driver',
-    'daolinet',
-    '--subnet',
-    '10.9.0.0/24',
-    'demo',
-  );
+  await makeNetwork('demo', '10.9.0.0/24', [dc1, dc2, cloud1, cloud2]);
   for (const host of [dc1, dc2, cloud1, cloud2]) {
-    await untilNetwork('demo', [host]);
     const words = ['-d', '--name', 'box', '--network', 'demo', '--ip', addressOf(host), '--stop-timeout', '0'];
     await host.docker('run', ...words, IMAGE, 'sleep', '3600');
   }

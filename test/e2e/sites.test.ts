@@ -1,7 +1,7 @@
 // Four hosts at four sites, two of them behind NAT, with two hubs: everybody reaches everybody, nothing of a container is to be
 // read between sites whatever happens, and hubs, keys, addresses and agents may go.
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
-import { joinSites, startSites, stopCluster, untilNetwork, type LabSites } from '../../lab/cluster';
+import { joinSites, startSites, stopCluster, makeNetwork, type LabSites } from '../../lab/cluster';
 import { INTERNET_ADDRESS, PLUGIN, waitFor, type Host } from '../../lab/host';
 import { Capture } from './support/capture';
 import { askDirectory, identityOf } from './support/directory-door';
@@ -27,20 +27,9 @@ beforeAll(async () => {
     Host,
   ];
   await joinSites(lab, { hubs: ['dc1', 'cloud1'] });
-  await dc.docker(
-    'network',
-    'create',
-    '-d',
-    'daolinet',
-    '--ipam-driver',
-    'daolinet',
-    '--subnet',
-    '10.9.0.0/24',
-    'demo',
-  );
+  await makeNetwork('demo', '10.9.0.0/24', [dc, cloud, home, office]);
   all = [dc, cloud, home, office].map((host, index) => [host, `10.9.0.${index + 2}`] as const);
   for (const [host, address] of all) {
-    await untilNetwork('demo', [host]);
     const words = ['-d', '--name', 'box', '--network', 'demo', '--ip', address, '--stop-timeout', '0'];
     await host.docker('run', ...words, IMAGE, 'sleep', '3600');
   }
