@@ -79,6 +79,8 @@ const DIRECTORY_SERVER = {
 /** Docker's names of this driver. */
 const DRIVER_NAMES = ['daolinet', 'daolinet:latest', 'daolinet/daolinet', 'daolinet/daolinet:latest'];
 const RETRY = { minMs: 200, maxMs: 5_000 };
+/** How long who asks the management API waits for an agent that comes up. */
+const ASKED_PATIENCE_MS = 5_000;
 const RESTART_AFTER_MS = 200;
 /** In the folder of the cluster, with which it goes: what this host knew last of the directory. */
 const SNAPSHOT_FILE = 'directory.snapshot';
@@ -334,6 +336,10 @@ export class Agent implements ShownAgent {
 
   /** Calls back when the directory has changed. Returns what ends it. */
   readonly onChange: Directory['onChange'] = (listener) => this.directory.onChange(listener);
+
+  settled(): Promise<void> {
+    return this.state === 'starting' ? this.startup.settled(systemClock, ASKED_PATIENCE_MS) : Promise.resolve();
+  }
 
   status(): AgentStatus {
     return {

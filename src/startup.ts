@@ -1,6 +1,7 @@
 // How far the agent has come up, and what Docker's calls wait for meanwhile. A call that waits in vain ends with what stands
 // in the way by then, not with what was waited for when it came.
 
+import type { Clock } from './base/clock';
 import { DaoliError } from './base/errors';
 import type { PluginHandler, PluginHandlers } from './driver/plugin-app';
 
@@ -24,6 +25,7 @@ export class Startup {
   /** All is up. */
   private readonly ready = new Promise<void>((resolve) => (this.becomeReady = resolve));
   isReady = false;
+  private readonly waiters = new Set<() => void>();
 
   /** As in "waiting for Open vSwitch". */
   get waitingFor(): string {
@@ -46,13 +48,33 @@ export class Startup {
     this.obstacle = undefined;
     this.isReady = true;
     this.becomeReady();
+    this.wake();
   }
 
   /** It will be tried again. Returns whether that is news. */
   fail(message: string): boolean {
     const isNews = message !== this.obstacle?.message;
     this.obstacle = { part: this.part, message };
+    this.wake();
     return isNews;
+  }
+
+  /** Resolves when all is up, or something is in the way of that, at the latest after so many milliseconds. */
+  settled(clock: Clock, limitMs: number): Promise<void> {
+    if (this.isReady || this.obstacle !== undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        cancel();
+        this.waiters.delete(wake);
+        resolve();
+      };
+      const cancel = clock.after(limitMs, wake);
+      this.waiters.add(wake);
+    });
+  }
+
+  private wake(): void {
+    for (const wake of [...this.waiters]) wake();
   }
 
   /** Each call waits until what it needs is up, or ends with why it is not. With `error`, all end with it. */

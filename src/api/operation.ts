@@ -9,9 +9,11 @@ import type { DirectoryView } from '../directory/view';
 
 /** What every operation needs of the agent. */
 export interface ApiAgent {
-  /** Undefined until the directory has been read. */
+  /** Undefined until all is up. */
   readonly view: DirectoryView | undefined;
   status(): { readonly state: string };
+  /** Resolves when all is up, or where something is in the way of that, at the latest after a few seconds. */
+  settled(): Promise<void>;
 }
 
 /** Where an operation is, and what is said of it. */
@@ -27,7 +29,7 @@ export interface OperationFacts {
   readonly summary: string;
   /** Which errors its handler throws; `invalid` goes without saying. */
   readonly errors?: readonly ErrorCode[];
-  /** Refused (503) until the directory has been read. */
+  /** Waits for an agent that comes up, and is refused (503) where it does not. */
   readonly needsDirectory?: boolean;
   /** Where its body may be larger than those of others (MAX_BODY_BYTES). */
   readonly maxBodyBytes?: number;
@@ -161,7 +163,7 @@ export function contentOperation<
   }));
 }
 
-/** The directory. Throws `unavailable` until it has been read. */
+/** The directory. Throws `unavailable` until all is up. */
 export function directoryOf(agent: ApiAgent): DirectoryView {
   const { view } = agent;
   if (view === undefined) throw new DaoliError('unavailable', agent.status().state);
@@ -183,8 +185,11 @@ function assembled<Agent extends ApiAgent, P extends ObjectSchema, Q extends Obj
     ...{ id, method, path, tag, summary, errors, needsDirectory, ...(maxBodyBytes !== undefined && { maxBodyBytes }) },
     schemas: { parameters, query, body },
     answer,
-    run: (agent, incoming) => {
-      if (needsDirectory) directoryOf(agent);
+    run: async (agent, incoming) => {
+      if (needsDirectory) {
+        await agent.settled();
+        directoryOf(agent);
+      }
       return answerTo(agent, {
         parameters: parseParameters(incoming.parameters),
         query: parseQuery(incoming.query),

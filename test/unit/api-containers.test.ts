@@ -35,6 +35,7 @@ async function call(
 ): Promise<Outgoing> {
   const agent: ContainerAgent = {
     view: cluster.h1.view,
+    settled: () => Promise.resolve(),
     status: () => ({ state: 'ready' }),
     moveHost: host,
     mover: {

@@ -24,7 +24,12 @@ async function call(id: string, parameters = {}, body?: object, query = {}): Pro
     if (refusal !== undefined) throw refusal;
   };
   const { view } = cluster.h1;
-  const agent = { view, status: () => ({ state: 'ready' }), rules: new RuleWriter(cluster.h1, mayWrite) };
+  const agent = {
+    view,
+    settled: () => Promise.resolve(),
+    status: () => ({ state: 'ready' }),
+    rules: new RuleWriter(cluster.h1, mayWrite),
+  };
   const signal = new AbortController().signal;
   const outgoing = await operation.run(agent, { parameters, query, body, signal });
   return outgoing.kind === 'json' ? outgoing.value : undefined;

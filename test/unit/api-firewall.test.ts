@@ -44,7 +44,12 @@ async function call(id: string, parameters = {}, body?: object): Promise<unknown
     if (refusal !== undefined) throw refusal;
   };
   const firewallRules = new FirewallWriter({ store: cluster.h1, clock, mayWrite });
-  const agent = { view: cluster.h1.view, status: () => ({ state: 'ready', host: 'h1' }), firewallRules };
+  const agent = {
+    view: cluster.h1.view,
+    settled: () => Promise.resolve(),
+    status: () => ({ state: 'ready', host: 'h1' }),
+    firewallRules,
+  };
   const outgoing = await operation.run(agent, { parameters, query: {}, body, signal: new AbortController().signal });
   return outgoing.kind === 'json' ? outgoing.value : undefined;
 }

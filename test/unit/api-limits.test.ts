@@ -61,7 +61,10 @@ beforeAll(async () => {
   client = await issueFor(authority, 'ann');
   folder = mkdtempSync(join(tmpdir(), 'api-limits-'));
   port = await freePort();
-  const app = createManagementApi({ view: undefined, status: () => ({ state: 'ready' }) }, operations);
+  const app = createManagementApi(
+    { view: undefined, settled: () => Promise.resolve(), status: () => ({ state: 'ready' }) },
+    operations,
+  );
   unix = new ApiServer(folder, app, silentLogger, LIMITS);
   unix.start();
   tcp = new TcpAccess({

@@ -13,6 +13,7 @@ import { createMemoryDirectory } from '../fakes/memory-directory';
 
 const store = createMemoryDirectory({ host: 'h1' });
 let view: ApiAgent['view'];
+let settled: Promise<void>;
 let server: Server;
 let gone: Promise<unknown>;
 
@@ -83,6 +84,7 @@ beforeAll(async () => {
     get view() {
       return view;
     },
+    settled: () => settled,
     status: () => ({ state: 'waiting for the DaoliNet database' }),
   };
   server = createServer((request, response) => void app(request, response)).listen(0, '127.0.0.1');
@@ -90,7 +92,10 @@ beforeAll(async () => {
   await once(server, 'listening');
 });
 
-beforeEach(() => (view = store.view));
+beforeEach(() => {
+  view = store.view;
+  settled = Promise.resolve();
+});
 
 afterAll(() => {
   server.closeAllConnections();
@@ -148,6 +153,16 @@ describe('an operation', () => {
       status: 503,
       said: { message: 'waiting for the DaoliNet database', code: 'unavailable' },
     });
+  });
+
+  test('that needs the directory waits for an agent that comes up', async () => {
+    view = undefined;
+    let comeUp = (): void => {};
+    settled = new Promise((resolve) => (comeUp = resolve));
+    const asked = ask('GET', '/v1/things');
+    view = store.view;
+    comeUp();
+    expect((await asked).status).toBe(200);
   });
 
   test('that is not there is named', async () => {

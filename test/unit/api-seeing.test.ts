@@ -33,6 +33,7 @@ const agent = {
   get view() {
     return cluster.h1.view;
   },
+  settled: () => Promise.resolve(),
   status: () => ({ state: 'ready', host: 'h1' }),
   routes: () => Promise.resolve(routes),
   seeing: {

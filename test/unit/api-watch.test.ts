@@ -44,6 +44,7 @@ beforeEach(async () => {
   gone = new AbortController();
   agent = {
     view: cluster.h1.view,
+    settled: () => Promise.resolve(),
     status: () => ({ state: 'ready', host: 'h1' }),
     onChange: (listener) => cluster.h1.onChange(listener),
     remote: () => {

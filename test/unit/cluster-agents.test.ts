@@ -137,7 +137,10 @@ beforeEach(async () => {
     socketPath: undefined,
     locatorRange: parseCidr('100.64.0.0/10'),
     app: express(),
-    api: createManagementApi({ view: undefined, status: () => ({ state: 'ready' }) }, OPERATIONS),
+    api: createManagementApi(
+      { view: undefined, settled: () => Promise.resolve(), status: () => ({ state: 'ready' }) },
+      OPERATIONS,
+    ),
     acceptMember: (socket) => void socket.destroy(),
     acceptWords: (socket) => void socket.destroy(),
     acceptPulse: (socket) => void socket.destroy(),
@@ -299,7 +302,7 @@ describe('at /v1/at/HOST, the agent of a server', () => {
   let local: Server;
 
   beforeEach(async () => {
-    const agent = { view: undefined, status: () => ({ state: 'ready' }) };
+    const agent = { view: undefined, settled: () => Promise.resolve(), status: () => ({ state: 'ready' }) };
     const name = () => Promise.resolve({ name: 'of h1' });
     const own = operation({ ...facts, id: 'own', path: '/v1/own', answer: THING, handle: name });
     const app = createManagementApi(agent, [own], agents());

@@ -79,3 +79,35 @@ test('what stands in the way is told until its part is up, also while everything
 test('with a wrong setting every call ends with it at once', async () => {
   await expect(call('NetworkDriver.CreateNetwork', new Error('wrong setting'))).rejects.toThrow('wrong setting');
 });
+
+describe('who asks meanwhile waits', () => {
+  /** Whether it has been told to go on. */
+  const waiting = () => {
+    const wait = { isOver: false };
+    void startup.settled(clock, 5_000).then(() => (wait.isOver = true));
+    return wait;
+  };
+
+  test.each([
+    ['all is up', () => startup.haveAll()],
+    ['something is in the way', () => void startup.fail('no bridge')],
+    ['time is over', () => clock.advance(5_000)],
+  ])('until %s', async (_what, event) => {
+    const wait = waiting();
+    startup.haveRows();
+    await settled();
+    expect(wait.isOver).toBe(false);
+    event();
+    await settled();
+    expect(wait.isOver).toBe(true);
+    expect(clock.waiting).toBe(0);
+  });
+
+  test('not at all where that is known already', async () => {
+    startup.fail('no bridge');
+    startup.begin();
+    const wait = waiting();
+    await settled();
+    expect(wait.isOver).toBe(true);
+  });
+});

@@ -144,7 +144,11 @@ export const clusterOperations = [
     path: '/v1/cluster',
     summary: 'What this host knows of its cluster',
     answer: CLUSTER_STATUS,
-    handle: (agent: ClusterAgent) => agent.cluster.status(),
+    handle: async (agent: ClusterAgent) => {
+      // In any state, but an agent that has just begun knows no hosts yet.
+      await agent.settled();
+      return agent.cluster.status();
+    },
   }),
   operation({
     ...TAG,
