@@ -23,6 +23,13 @@ export const TUNNEL_SETTINGS = {
   forwarding: '1',
 } as const;
 
+/**
+ * For how long the kernel's WireGuard may keep segments of a stream to join them with what follows, in ns. It decrypts packet by
+ * packet and would hand nearly each on alone, so that what comes after, from the packet filter to the container, is done for
+ * each. A segment that ends what was written (PSH), and what is no TCP data, is never kept.
+ */
+const JOIN_NS = 20_000;
+
 const PROBE_NAME = 'daoli-wg-probe';
 /** Where wg(8) looks for sockets of wireguard-go. */
 const SOCKETS = '/var/run/wireguard';
@@ -88,6 +95,17 @@ export class TunnelDevices {
     }
     const command = `ip link set dev ${name} mtu ${mtu} up && ${retry(`[ "$(wg show ${name} listen-port)" != 0 ]`)}`;
     await this.run(`take ${name} up`, command);
+  }
+
+  /**
+   * Has segments of a stream that come through it joined, as network cards have. wireguard-go joins them by itself, and the
+   * setting changes nothing there. Returns why it cannot be set. It is no sysctl: sysfs shows the network namespace it was
+   * mounted from, and is read-only in a container, so it is mounted for this moment.
+   */
+  async joinSegments(name: string): Promise<string | undefined> {
+    const write = `mount -t sysfs sysfs /sys && echo ${JOIN_NS} >/sys/class/net/${name}/gro_flush_timeout`;
+    const { status, stderr } = await this.shell.run(`unshare --mount sh -c '${write}'`);
+    return status === 0 ? undefined : stderr.trim();
   }
 
   /** Takes it away, with the process behind it. A name that does not exist is fine. */

@@ -149,6 +149,12 @@ export class HostTunnels implements Tunnels {
     if (words.length > 0) await this.devices.set(name, words, privateKey);
     if (calls.length > 0) await this.devices.set(name, callWords(calls), '');
     this.known.set(name, knownAfter(device, listing, peers));
+    if (known === undefined || found === undefined) await this.joinSegments(name);
+  }
+
+  private async joinSegments(device: string): Promise<void> {
+    const error = await this.devices.joinSegments(device);
+    if (error !== undefined) this.options.logger.warn('a tunnel is slower than it could be', { device, error });
   }
 
   private async make(name: string): Promise<TunnelListing> {

@@ -59,6 +59,11 @@ describe('two hosts', () => {
     expect(JSON.stringify(device)).not.toContain(a.privateKey);
   });
 
+  test('segments of a stream that come through it are joined', () => {
+    const file = '/sys/class/net/daoli-wg/gro_flush_timeout';
+    expect(a.space.run(`unshare --mount sh -c 'mount -t sysfs sysfs /sys && cat ${file}'`).trim()).toBe('20000');
+  });
+
   test('an echo goes by the device that is said, whole or not at all', async () => {
     const { tunnels } = a.agent.host;
     const spec = { address: parseIpv4(b.own), device: 'daoli-wg', source: parseIpv4(a.own), timeoutMs: 500 };

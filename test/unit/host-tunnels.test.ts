@@ -101,9 +101,12 @@ function world() {
 test('a device is made, prepared before it goes up, configured, its peers called, and then routed to', async () => {
   const { tunnels, changes, settings } = world();
   await tunnels.apply(spec);
-  const [, make, up, set, call, routes, ...rest] = changes();
+  const [, make, up, set, call, join, routes, ...rest] = changes();
   expect(make).toContain('ip link add daoli-wg type wireguard');
   expect(up).toContain('ip link set dev daoli-wg mtu 1420 up');
+  expect(join).toBe(
+    `unshare --mount sh -c 'mount -t sysfs sysfs /sys && echo 20000 >/sys/class/net/daoli-wg/gro_flush_timeout'`,
+  );
   expect(set).toBe(
     `wg set daoli-wg private-key /dev/stdin listen-port 7471 peer ${KEY_B} endpoint 192.0.2.2:7471` +
       ` allowed-ips 100.64.2.0/24 <<'END_OF_INPUT'\n${PRIVATE}\nEND_OF_INPUT`,
@@ -130,7 +133,19 @@ test('an agent that starts changes nothing of a device that is right', async () 
   kernel.links.set('daoli-wg', { up: true, mtu: 1420, dump: DUMP });
   kernel.routes = [ROUTE];
   await tunnels.apply(spec);
-  expect(changes()).toEqual([expect.stringContaining('ip link set dev daoli-wg mtu 1420 up')]);
+  const [up, join, ...rest] = changes();
+  expect(up).toContain('ip link set dev daoli-wg mtu 1420 up');
+  expect(join).toContain('gro_flush_timeout');
+  expect(rest).toEqual([]);
+  await tunnels.stop();
+});
+
+test('where segments cannot be joined, that is told and the tunnel is there all the same', async () => {
+  const { tunnels, kernel, lines } = world();
+  kernel.refuse = /gro_flush_timeout/;
+  await tunnels.apply(spec);
+  expect(lines).toEqual(['a tunnel is slower than it could be']);
+  expect(kernel.routes).toEqual([ROUTE]);
   await tunnels.stop();
 });
 
@@ -215,6 +230,7 @@ test('a device that goes away is made again at once, with its peers and routes, 
     'ip link set dev daoli-wg',
     'wg set daoli-wg private-',
     'wg set daoli-wg peer BBB',
+    "unshare --mount sh -c 'm",
     "ip -force -batch - <<'EN",
   ]);
   expect(lost).toEqual(['daoli-wg']);
