@@ -72,7 +72,7 @@ test('status says how the agent is, on one page', async () => {
   expect(page).toMatch(/^Open vSwitch: +\d+\.\d+\.\d+, \S+ datapath$/m);
   expect(page).toMatch(/^networks: +2$/m);
   expect(page).toMatch(/^endpoints: +3 here, 4 known$/m);
-  expect(page).toMatch(/^cluster: +server; 2 hosts, of which 1 are servers$/m);
+  expect(page).toMatch(/^cluster: +server; hosts: 2, servers: 1$/m);
   expect(await json(h2, 'status')).toMatchObject({ host: 'h2', endpointsHere: 1, cluster: { role: 'client' } });
 });
 

@@ -75,10 +75,7 @@ function lines(value: AgentStatus & Summary): string {
     ['networks', shown(value.networks)],
     ['endpoints', endpointsHere === null ? shown(endpoints) : `${endpointsHere} here, ${shown(endpoints)} known`],
     ['routes', value.routes === 1 ? '1 pair talks' : `${shown(value.routes)} pairs talk`],
-    [
-      'cluster',
-      cluster === null ? 'none' : `${cluster.role}; ${cluster.hosts} hosts, of which ${cluster.servers} are servers`,
-    ],
+    ['cluster', cluster === null ? 'none' : `${cluster.role}; hosts: ${cluster.hosts}, servers: ${cluster.servers}`],
   ];
   const width = Math.max(...rows.map(([label]) => label.length));
   return rows.map(([label, text]) => `${`${label}:`.padEnd(width + 2)}${text}`).join('\n');
