@@ -38,25 +38,30 @@ export interface TunnelPlanInput {
   readonly known: KnownPeers;
   /** Milliseconds since 1970. */
   readonly now: number;
-  /** An address of this host has gone: wireguard-go would send from it for ever, but for a socket that is opened anew. */
-  readonly hasMoved?: boolean;
+  readonly change?: AddressChange | undefined;
 }
+
+/**
+ * What became of addresses of this host. Where there is a new one, peers are called, and so learn it. Where one has gone, the
+ * socket is opened anew, too: wireguard-go would send from it for ever.
+ */
+export type AddressChange = 'new' | 'gone';
 
 export const formatEndpoint = ({ address, port }: TunnelEndpoint): string => `${formatIpv4(address)}:${port}`;
 
 const sameEndpoint = (a: TunnelEndpoint | undefined, b: TunnelEndpoint | undefined): boolean =>
   a?.address === b?.address && a?.port === b?.port;
 
-export function planTunnel({ device, privateKey, listing, known, now, hasMoved }: TunnelPlanInput): TunnelPlan {
+export function planTunnel({ device, privateKey, listing, known, now, change }: TunnelPlanInput): TunnelPlan {
   const current = new Map(listing.peers.map((peer) => [peer.publicKey, peer]));
   const wanted = new Set(device.peers.map(({ publicKey }) => publicKey));
   const isNewKey = listing.privateKey !== privateKey;
   const port = device.listenPort === 0 ? listing.listenPort : device.listenPort;
   const own = [
     ...(isNewKey ? ['private-key', '/dev/stdin'] : []),
-    ...(port === listing.listenPort && hasMoved !== true ? [] : ['listen-port', String(port)]),
+    ...(port === listing.listenPort && change !== 'gone' ? [] : ['listen-port', String(port)]),
   ];
-  const callsAll = isNewKey || hasMoved === true;
+  const callsAll = isNewKey || change !== undefined;
   const planned = device.peers.map((peer) => {
     const has = current.get(peer.publicKey);
     const endpoint = endpointToTell(peer, has, known.get(peer.publicKey), now);

@@ -8,6 +8,7 @@ import type { Logger } from '../base/logger';
 import { OneAtATime } from '../base/one-at-a-time';
 import type { Runner } from './runner';
 import { SettledMonitor } from './settled-monitor';
+import type { AddressChange } from './tunnel-plan';
 
 export interface TunnelWatcherOptions {
   readonly runner: Runner;
@@ -15,8 +16,8 @@ export interface TunnelWatcherOptions {
   readonly logger: Logger;
   /** 0 (included) to 1 (excluded). */
   readonly random: () => number;
-  /** Makes everything as it is to be; an address of the host has gone since the last time, or none has. */
-  check(hasMoved: boolean): Promise<void>;
+  /** Makes everything as it is to be; `change` is what became of the host's addresses since the last time. */
+  check(change: AddressChange | undefined): Promise<void>;
 }
 
 /** A device that dies again and again is made ever more slowly. */
@@ -32,10 +33,16 @@ export function isLoss(line: string): boolean {
   return deleted !== undefined || !flags.split(',').includes('UP');
 }
 
-/** Whether a line of `ip monitor address` says that the host has an address less. */
-export function isMove(line: string): boolean {
-  return /^Deleted \d+: (?!daoli)\S+ +inet /.test(line);
+/** What a line of `ip monitor address` says of an address of the host that others may reach it at. */
+export function addressChange(line: string): AddressChange | undefined {
+  const [, deleted] = /^(Deleted )?\d+: (?!daoli)\S+ +inet .* scope global /.exec(`${line} `) ?? ['', 'none'];
+  if (deleted === 'none') return undefined;
+  return deleted === undefined ? 'new' : 'gone';
 }
+
+/** One that has gone is more: see TunnelPlanInput. */
+const both = (a: AddressChange | undefined, b: AddressChange | undefined): AddressChange | undefined =>
+  a === 'gone' || b === 'gone' ? 'gone' : (a ?? b);
 
 export class TunnelWatcher {
   private readonly monitor: SettledMonitor;
@@ -43,7 +50,7 @@ export class TunnelWatcher {
   private readonly checks = new OneAtATime(() => this.check());
   private running = false;
   private problem = '';
-  private hasMoved = false;
+  private change: AddressChange | undefined;
   private cancelCalm = (): void => undefined;
 
   constructor(private readonly options: TunnelWatcherOptions) {
@@ -73,9 +80,9 @@ export class TunnelWatcher {
   }
 
   private read(lines: readonly string[]): void {
-    const hasMoved = lines.some(isMove);
-    this.hasMoved ||= hasMoved;
-    if (hasMoved || lines.some(isLoss)) this.monitor.soon();
+    const change = lines.map(addressChange).reduce(both, undefined);
+    this.change = both(this.change, change);
+    if (change !== undefined || lines.some(isLoss)) this.monitor.soon();
   }
 
   private pause(): number {
@@ -86,16 +93,16 @@ export class TunnelWatcher {
 
   private async check(): Promise<void> {
     if (!this.running) return;
-    const { hasMoved } = this;
-    this.hasMoved = false;
+    const { change } = this;
+    this.change = undefined;
     try {
-      await this.options.check(hasMoved);
+      await this.options.check(change);
       this.problem = '';
     } catch (error) {
       const reason = messageOf(error);
       if (reason !== this.problem) this.options.logger.error('the tunnels cannot be put back', { reason });
       this.problem = reason;
-      this.hasMoved ||= hasMoved;
+      this.change = both(this.change, change);
       this.monitor.soon();
     }
   }

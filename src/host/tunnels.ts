@@ -20,6 +20,7 @@ import {
   planTunnel,
   planTunnelRoutes,
   renewWords,
+  type AddressChange,
   type KnownPeers,
   type TunnelPlanInput,
 } from './tunnel-plan';
@@ -40,7 +41,7 @@ export interface TunnelsOptions {
   readonly now: () => number;
 }
 
-type WantedDevice = Pick<TunnelPlanInput, 'device' | 'privateKey' | 'hasMoved'>;
+type WantedDevice = Pick<TunnelPlanInput, 'device' | 'privateKey' | 'change'>;
 
 export class HostTunnels implements Tunnels {
   private readonly devices: TunnelDevices;
@@ -54,7 +55,7 @@ export class HostTunnels implements Tunnels {
   constructor(private readonly options: TunnelsOptions) {
     const { runner, clock, logger, random, shell, sysctl } = options;
     this.devices = new TunnelDevices(shell, sysctl);
-    const check = (hasMoved: boolean) => this.serially(() => this.reconcile(hasMoved));
+    const check = (change: AddressChange | undefined) => this.serially(() => this.reconcile(change));
     this.watcher = new TunnelWatcher({ runner, clock, logger, random, check });
   }
 
@@ -119,7 +120,7 @@ export class HostTunnels implements Tunnels {
     return this.spec?.devices.find((device) => device.name === name);
   }
 
-  private async reconcile(hasMoved = false): Promise<void> {
+  private async reconcile(change?: AddressChange): Promise<void> {
     const { spec } = this;
     if (spec === undefined) return;
     const links = await this.devices.list();
@@ -129,7 +130,7 @@ export class HostTunnels implements Tunnels {
     }
     for (const device of spec.devices) {
       const link = links.find(({ name }) => name === device.name);
-      await this.reconcileDevice({ device, privateKey: spec.privateKey, hasMoved }, link);
+      await this.reconcileDevice({ device, privateKey: spec.privateKey, change }, link);
     }
     const commands = planTunnelRoutes(spec.routes, spec.source, await this.devices.routes());
     if (commands.length > 0) await this.devices.batch(commands);

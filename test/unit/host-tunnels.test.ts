@@ -6,7 +6,7 @@ import { shellDialogue } from '../../src/host/dialogues';
 import type { TunnelsSpec } from '../../src/host/host';
 import { answerTime, probeArguments, sendProbe } from '../../src/host/probe';
 import { publicKeyOf } from '../../src/host/tunnel-keys';
-import { isLoss, isMove } from '../../src/host/tunnel-watcher';
+import { addressChange, isLoss } from '../../src/host/tunnel-watcher';
 import { HostTunnels } from '../../src/host/tunnels';
 import { ManualClock } from '../fakes/manual-clock';
 import { ScriptedRunner, type ScriptedAnswer } from '../fakes/scripted-runner';
@@ -192,12 +192,26 @@ test.each([
 });
 
 test.each([
-  ['Deleted 2: uplink    inet 192.0.2.2/24 scope global uplink', true],
-  ['2: uplink    inet 192.0.2.22/24 scope global uplink', false],
-  ['Deleted 3: daoli0    inet 100.64.2.1/24 scope global daoli0', false],
-  ['Deleted 2: uplink    inet6 fe80::1/64 scope link', false],
-])('%s: moved is %s', (line, moved) => {
-  expect(isMove(line)).toBe(moved);
+  ['Deleted 2: uplink    inet 192.0.2.2/24 scope global uplink', 'gone'],
+  ['2: uplink    inet 192.0.2.22/24 scope global uplink', 'new'],
+  ['2: uplink    inet 192.0.2.22/24 brd 192.0.2.255 scope global dynamic noprefixroute uplink', 'new'],
+  ['1: lo    inet 127.0.0.1/8 scope host lo', undefined],
+  ['Deleted 3: daoli0    inet 100.64.2.1/24 scope global daoli0', undefined],
+  ['3: daoli0    inet 100.64.2.1/24 scope global daoli0', undefined],
+  ['Deleted 2: uplink    inet6 fe80::1/64 scope link', undefined],
+])('%s: the address is %s', (line, change) => {
+  expect(addressChange(line)).toBe(change);
+});
+
+test('a host that has another address, maybe a while after it lost the last one, calls its peers', async () => {
+  const { tunnels, clock, commands, changes, monitor } = world();
+  await tunnels.apply(spec);
+  const before = commands().length;
+  monitor()?.handlers.onStdout('2: uplink    inet 192.0.2.22/24 scope global uplink\n');
+  clock.advance(20);
+  await settled();
+  expect(changes(before)).toEqual([expect.stringContaining(`wg set daoli-wg peer ${KEY_B} persistent-keepalive 0`)]);
+  await tunnels.stop();
 });
 
 test('a host that has an address less opens its sockets anew and calls its peers', async () => {
