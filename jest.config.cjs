@@ -19,7 +19,12 @@ module.exports = {
   testSequencer: './test/sequencer.cjs',
   projects: [
     { ...common, displayName: 'unit', testMatch: ['<rootDir>/test/{unit,golden,model}/**/*.test.ts'] },
-    { ...common, displayName: 'ovs', testMatch: ['<rootDir>/test/ovs/**/*.test.ts'] },
+    {
+      ...common,
+      displayName: 'ovs',
+      testMatch: ['<rootDir>/test/ovs/**/*.test.ts'],
+      setupFilesAfterEnv: ['<rootDir>/test/ovs/time-limit.ts'],
+    },
     { ...common, displayName: 'e2e', testMatch: ['<rootDir>/test/e2e/**/*.test.ts'] },
     {
       ...common,

@@ -270,7 +270,7 @@ test('an agent that starts without the database has what it needs, and goes on f
   await start(second, 'v', A, 9);
   expect(known(second)).toEqual(['v', 'x', 'y', 'z']);
   expect(told(second)).toEqual(['x', 'y']);
-}, 20_000);
+});
 
 test('ports of other hosts are not known, and change without a word', async () => {
   const [first, second] = [await join('h1', 'everything'), await join('h2')];

@@ -11,8 +11,6 @@ import { DIRECTORY_SCHEMA_FILE } from '../fakes/memory-directory';
 import { runTool } from './process';
 import { startOvsdbServer } from './ovsdb-server';
 
-jest.setTimeout(30_000);
-
 interface Schema {
   version: string;
   tables: Record<string, { columns: Record<string, object> }>;

@@ -13,8 +13,6 @@ import { DIRECTORY_SCHEMA_FILE } from '../fakes/memory-directory';
 import { until } from './flowctl-lab';
 import { startOvsdbServer, type OvsdbServer } from './ovsdb-server';
 
-jest.setTimeout(30_000);
-
 const OTHER = 'f'.repeat(64) as EndpointId;
 
 let server: OvsdbServer;

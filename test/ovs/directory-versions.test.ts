@@ -16,8 +16,6 @@ import { DIRECTORY_SCHEMA_FILE } from '../fakes/memory-directory';
 import { startOvsdbServer, type OvsdbServer } from './ovsdb-server';
 import { runTool } from './process';
 
-jest.setTimeout(30_000);
-
 interface Schema {
   version: string;
   tables: Record<string, { columns: Record<string, object>; isRoot?: boolean }>;

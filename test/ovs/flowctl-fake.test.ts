@@ -57,7 +57,7 @@ beforeAll(async () => {
   tell = attached.tell;
   hangUp = () => attached.socket.destroy();
   await until('connection', () => controller.counters().datapaths === 1);
-}, 20_000);
+});
 
 afterAll(async () => {
   hangUp?.();

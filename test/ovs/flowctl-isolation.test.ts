@@ -25,7 +25,7 @@ beforeAll(async () => {
   lab = await Lab.start({ idleTimeoutSeconds: 300, denyTimeoutSeconds: 1, packetInRate: 20, packetInBurst: 20 });
   await lab.inject(1, frameFrom(one, two.ip, udp('route')));
   await lab.leaving(2, 1);
-}, 20_000);
+});
 afterAll(() => lab?.stop());
 beforeEach(() => lab.forget());
 

@@ -138,11 +138,11 @@ export function frameIn(
   return frameFrom({ mac: HOST_MAC, ip: src }, to.locator, rest);
 }
 
-/** Resolves when `condition` holds, looked at every few milliseconds. Throws after five seconds, saying what for. */
+/** Resolves when `condition` holds, looked at every few milliseconds. Throws after 15 s, saying what for. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + 15_000;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`in five seconds there was no ${what}`);
+    if (Date.now() > deadline) throw new Error(`in 15 s there was no ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

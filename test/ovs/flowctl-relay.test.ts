@@ -42,7 +42,7 @@ beforeAll(async () => {
   lab = await Lab.start({}, [...endpoints, far]);
   lab.controller.setPeer(PEER);
   await setRelays(here, away);
-}, 20_000);
+});
 afterAll(() => lab?.stop());
 beforeEach(() => lab.forget());
 

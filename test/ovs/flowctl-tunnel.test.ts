@@ -45,7 +45,7 @@ beforeAll(async () => {
   lab = await Lab.start({ denyTimeoutSeconds: 2 }, present, onlyWeb, hostWithTunnels);
   lab.controller.setPeer(PEER);
   lab.controller.setPeer(AWAY);
-}, 20_000);
+});
 afterAll(() => lab?.stop());
 beforeEach(() => lab.forget());
 

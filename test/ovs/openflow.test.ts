@@ -117,7 +117,7 @@ beforeAll(async () => {
   await ovs.vsctl('set', 'bridge', 'br0', 'other_config:datapath-id=0000da01000000aa');
   await ovs.vsctl('add-port', 'br0', 'p3', '--', 'set', 'interface', 'p3', 'type=dummy', 'ofport_request=3');
   peer = await Peer.connect(ovs);
-}, 30_000);
+});
 afterAll(async () => {
   peer?.end();
   await ovs?.stop();

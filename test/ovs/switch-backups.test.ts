@@ -115,7 +115,7 @@ test('OVS shows the certificate that it was given, and the next one after that',
   for (socket.destroy(); !shown.includes(last); sockets.at(-1)?.destroy()) await once(server, 'secureConnection');
   expect(readFileSync(files().certificate, 'utf8')).toBe(second.certificate);
   removeKeyFiles(folder());
-}, 20_000);
+});
 
 test('an SSL row that is another’s stays, and then there are none', async () => {
   await ovs.vsctl('set-ssl', '/their/key', '/their/certificate', '/their/authority');
