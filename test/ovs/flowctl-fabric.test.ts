@@ -30,7 +30,7 @@ let lab: Lab;
 beforeAll(async () => {
   lab = await Lab.start({ denyTimeoutSeconds: 2 }, [...endpoints, far, farBlue, farOther]);
   lab.controller.setPeer(PEER);
-}, 20_000);
+});
 afterAll(() => lab?.stop());
 beforeEach(() => lab.forget());
 
@@ -267,6 +267,7 @@ test('an endpoint that is gone from its host is gone here, and one that appears 
   expect(before.routes).toBeGreaterThan(0);
   await lab.controller.removeEndpoint(far.id);
   expect((await lab.flows()).join('\n')).not.toContain(formatIpv4(far.locator));
+  await lab.settled();
   await lab.inject(1, frameFrom(one, far.ip, udp('x')));
   const [error] = (await lab.leaving(1, 1)) as [Buffer];
   expect([error[34], error[35]]).toEqual([3, 1]);
@@ -278,6 +279,7 @@ test('an endpoint that is gone from its host is gone here, and one that appears 
   };
   await lab.controller.addEndpoint(moved);
   await until('end of the refusal', async () => (await lab.flows('table=2')).every((line) => !line.includes('=1,')));
+  await lab.settled();
   await lab.inject(1, frameFrom(one, far.ip, udp('there')));
   expect((await lab.leaving(11, 1)).map(describeFrame)).toEqual([
     `02da000000fe>02da000002fe ${formatIpv4(one.locator)}>100.64.2.7 ttl 63 proto 17`,
@@ -294,6 +296,7 @@ test('routes to other hosts are known again after a restart of the controller', 
   await lab.reconnect();
   expect((await lab.controller.routes()).filter(({ destination }) => destination === far.id)).toHaveLength(1);
   const { packetIns } = lab.controller.counters();
+  await lab.settled();
   await lab.inject(1, frameFrom(one, far.ip, udp('still')));
   await lab.leaving(11, 1);
   expect(lab.controller.counters().packetIns).toBe(packetIns);

@@ -23,7 +23,7 @@ import {
 let lab: Lab;
 beforeAll(async () => {
   lab = await Lab.start();
-}, 20_000);
+});
 afterAll(() => lab?.stop());
 beforeEach(() => lab.forget());
 
@@ -207,12 +207,14 @@ test('without a host port there is no way out, and with it again there is', asyn
   await until('end of the routes outside', async () =>
     (await lab.reactiveFlows()).every((line) => !/table=3/.test(line)),
   );
+  await lab.settled();
   await lab.inject(1, frameFrom(one, OUTSIDE, udp('x')));
   const [error] = (await lab.leaving(1, 1)) as [Buffer];
   expect([error[34], error[35]]).toEqual([3, 0]);
   lab.controller.setHost(host);
   await until('the host port’s flows', async () => (await lab.flows('in_port=10')).length > 0);
   await until('end of the refusal', async () => (await lab.flows('table=3,in_port=1')).length === 0);
+  await lab.settled();
   await lab.inject(1, frameFrom(one, OUTSIDE + 1, udp('x')));
   expect(await lab.leaving(10, 1)).toHaveLength(1);
 });

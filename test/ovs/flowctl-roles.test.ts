@@ -77,17 +77,17 @@ beforeEach(async () => {
   rival = new Rival(lab);
   await lab.inject(1, frameFrom(one, two.ip, udp('pair')));
   await lab.leaving(2, 1);
-}, 20_000);
+});
 afterEach(async () => {
   letTake?.();
   await rival.stop();
   await lab.stop();
 });
 
-/** The seconds that each flow is there, which only those have that nobody touched. */
+/** The seconds that each flow is there, which only those have that nobody touched; without refusals, which come and go. */
 const ages = async () => {
   const text = await lab.ovs.ofctl('--no-names', 'dump-flows', 'br0');
-  return [...text.matchAll(/duration=([\d.]+)s/g)].map(([, seconds]) => Number(seconds));
+  return [...text.matchAll(/duration=([\d.]+)s(?!.*hard_timeout)/g)].map(([, seconds]) => Number(seconds));
 };
 /** As Open vSwitch says in its database, which it does every five seconds. */
 const roles = async () => {
@@ -106,7 +106,7 @@ test('the own controller is master, with a generation that rises with each of it
   await rival.enter();
   expect(await rival.link!.generation()).toBe(2n);
   await rolesAre({ c: 'master', r: 'slave' });
-}, 20_000);
+});
 
 test('another controller comes and goes: nothing is flushed, and it is told of no packets', async () => {
   const flows = await lab.flows();
@@ -122,7 +122,8 @@ test('another controller comes and goes: nothing is flushed, and it is told of n
   await lab.ovs.vsctl('set-controller', 'br0', own);
   await until('end of the rival', () => rival.link === undefined);
   expect(await lab.flows()).toEqual(expect.arrayContaining(flows));
-  const kept = (await ages()).filter((age) => age > (Date.now() - before) / 1000);
+  const sinceMs = Date.now() - before;
+  const kept = (await ages()).filter((age) => age > sinceMs / 1000);
   expect(kept).toHaveLength(flows.length);
 });
 
@@ -137,7 +138,8 @@ test('one that becomes master serves at once with all flows that there are; the 
   expect(asked[1]).toBe(3n);
   expect(rival.controller.counters()).toMatchObject({ flowsRepaired: 0, errors: 0, routes: 1 });
   expect(await lab.flows()).toEqual(flows);
-  expect(Math.min(...(await ages()))).toBeGreaterThan((Date.now() - before) / 1000);
+  let sinceMs = Date.now() - before;
+  expect(Math.min(...(await ages()))).toBeGreaterThan(sinceMs / 1000);
 
   const { packetIns } = lab.controller.counters();
   await lab.inject(1, frameFrom(one, OUTSIDE, udp('out')));
@@ -150,7 +152,8 @@ test('one that becomes master serves at once with all flows that there are; the 
   await until('demotion of the rival', () => rival.demotions === 1);
   expect(rival.controller.counters().datapaths).toBe(0);
   expect(lab.controller.counters()).toMatchObject({ flowsRepaired: 0, errors: 0, routes: 2 });
-  expect(Math.max(...(await ages()))).toBeGreaterThan((Date.now() - before) / 1000);
+  sinceMs = Date.now() - before;
+  expect(Math.max(...(await ages()))).toBeGreaterThan(sinceMs / 1000);
 });
 
 test('what its policy and endpoints are meanwhile is made so when it is master again', async () => {
@@ -179,4 +182,4 @@ test('a master that goes away leaves the flows; Open vSwitch that starts anew kn
   await until('connection anew', () => asked.at(-1) === 0n);
   await lab.connected();
   expect((await lab.flows()).sort()).toEqual([...flows].sort());
-}, 20_000);
+});

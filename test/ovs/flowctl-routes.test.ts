@@ -19,7 +19,7 @@ import { parseIpv4 } from '../../src/base/addresses';
 let lab: Lab;
 beforeAll(async () => {
   lab = await Lab.start({ idleTimeoutSeconds: 1 });
-}, 20_000);
+});
 afterAll(() => lab?.stop());
 beforeEach(async () => {
   await until('end of every route', async () => (await lab.reactiveFlows()).length === 0);
@@ -42,6 +42,7 @@ test('the first packet arrives once, both directions are there, and the second n
     'table=2, idle_timeout=1, send_flow_rem priority=600,ip,in_port=1,nw_src=10.1.0.2,nw_dst=10.1.0.3 ' +
       'actions=set_field:02:da:00:00:00:fe->eth_src,set_field:02:00:00:00:00:02->eth_dst,output:2',
   ]);
+  await lab.settled();
   await lab.inject(1, frameFrom(one, two.ip, udp('second')));
   await lab.inject(2, frameFrom(two, one.ip, udp('answer')));
   const [second, third] = await lab.leaving(2, 1);
@@ -87,6 +88,7 @@ test('out through the host: the locator becomes the source, and one pair of rout
   await lab.inject(1, frameFrom(one, OUTSIDE, udp('out')));
   const [out] = await lab.leaving(10, 1);
   expect(out && describeFrame(out)).toBe('02da000000fe>02da00000010 100.64.0.2>198.51.100.7 ttl 64 proto 17');
+  await lab.settled();
   await lab.inject(1, frameFrom(one, parseIpv4('203.0.113.9'), udp('elsewhere')));
   await lab.inject(1, frameFrom(one, HOST_ADDRESS, udp('the host itself')));
   expect((await lab.leaving(10, 2)).map(describeFrame)).toEqual([
@@ -115,6 +117,7 @@ test('a negative entry goes at once when its address appears', async () => {
   await lab.leaving(1, 1);
   const locator = parseIpv4('100.64.0.77');
   await lab.controller.addEndpoint({ ...late, locator, location: { kind: 'local', portNo: 6 } });
+  await lab.settled();
   await lab.inject(1, frameFrom(one, late.ip, udp('now')));
   expect((await lab.leaving(6, 1)).map((frame) => frame.subarray(42).toString())).toEqual(['now']);
   await lab.controller.removeEndpoint('late');
@@ -145,17 +148,23 @@ test('an endpoint that is removed takes flows, routes and meter with it, and its
 });
 
 test('every flow that a datapath gets back from a listing is byte for byte the one that was sent', async () => {
-  await lab.inject(1, frameFrom(one, two.ip, udp('a')), frameFrom(one, OUTSIDE, udp('b')));
-  await lab.leaving(2, 1);
-  const { flowsRepaired } = lab.controller.counters();
-  const flows = await lab.flows();
-  await lab.controller.stop();
-  await lab.startController();
-  await lab.reconnect();
-  expect(lab.controller.counters().flowsRepaired).toBe(0);
-  expect(flowsRepaired).toBeGreaterThan(0);
-  expect(await lab.flows()).toEqual(flows);
-  expect(endpoints.every(({ id }) => lab.controller.hasEndpoint(id))).toBe(true);
+  const lasting = await Lab.start({ idleTimeoutSeconds: 300 });
+  try {
+    await lasting.inject(1, frameFrom(one, two.ip, udp('a')), frameFrom(one, OUTSIDE, udp('b')));
+    await lasting.leaving(2, 1);
+    await lasting.leaving(10, 1);
+    const { flowsRepaired } = lasting.controller.counters();
+    const flows = await lasting.flows();
+    await lasting.controller.stop();
+    await lasting.startController();
+    await lasting.reconnect();
+    expect(lasting.controller.counters().flowsRepaired).toBe(0);
+    expect(flowsRepaired).toBeGreaterThan(0);
+    expect(await lasting.flows()).toEqual(flows);
+    expect(endpoints.every(({ id }) => lasting.controller.hasEndpoint(id))).toBe(true);
+  } finally {
+    await lasting.stop();
+  }
 });
 
 test('over its cap an endpoint gets no more routes, and its packets arrive all the same', async () => {

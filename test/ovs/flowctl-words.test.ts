@@ -145,13 +145,14 @@ beforeAll(async () => {
   [ann, bob] = [new Side(ovs, 1), new Side(ovs, 2)];
   await ann.start(bob);
   await bob.start(ann);
-}, 20_000);
+});
 afterAll(async () => {
   await Promise.all([ann, bob].map((side) => side?.controller.stop()));
   await ovs?.stop();
 });
 
-jest.setTimeout(20_000);
+/** No packet goes by what OVS decided before. */
+const settled = () => ovs.appctl('revalidator/wait');
 
 /** As if the two had never talked. OVS's word about the end of a route may come when the pair has the next one. */
 async function separate(): Promise<void> {
@@ -163,6 +164,7 @@ async function separate(): Promise<void> {
     await side.controller.addEndpoint(other.abroad());
     await until('end of the routes', async () => (await side.routes()).length === 0);
   }
+  await settled();
 }
 
 beforeEach(async () => {
@@ -175,7 +177,10 @@ beforeEach(async () => {
 
 /** Says to Bob's controller what Ann's would. */
 const tellBob = () => bob.controller.takeWord(ann.routerMac, ann.endpoint.locator, bob.endpoint.locator);
-const hasRoute = (side: Side) => until(`route at ${side.bridge}`, async () => (await side.routes()).length === 2);
+async function hasRoute(side: Side): Promise<void> {
+  await until(`route at ${side.bridge}`, async () => (await side.routes()).length === 2);
+  await settled();
+}
 
 test('a word alone makes the half of the destination, without a packet', async () => {
   const before = bob.counters;
