@@ -3,7 +3,8 @@
 
 import { INTERNET_ADDRESS, OUTSIDE_ADDRESS, PLUGIN, waitFor, type Host } from '../../lab/host';
 import type { BackgroundCommand } from '../../lab/namespace';
-import { Capture, networkOf } from './support/capture';
+import { besideIn, talk } from './support/beside';
+import { Capture } from './support/capture';
 import { sendDatagram } from './support/frames';
 import {
   answers,
@@ -46,7 +47,10 @@ interface ShownEndpoint {
   readonly id: string;
   readonly address: string;
 }
-type Counters = Record<'packetIns' | 'routesInstalled' | 'routesRemoved' | 'routesCapped' | 'unreachable', number>;
+type Counters = Record<
+  'datapaths' | 'packetIns' | 'routesInstalled' | 'routesRemoved' | 'routesCapped' | 'unreachable',
+  number
+>;
 
 let host: Host;
 
@@ -79,11 +83,6 @@ async function silence(): Promise<void> {
 }
 
 const counters = (): Promise<Counters> => getApi<Counters>(host, '/v1/counters');
-
-/** Runs a program of the host beside the test, in the network of a container. */
-async function besideIn(container: string, ...command: string[]): Promise<BackgroundCommand> {
-  return host.background(['nsenter', `--net=${await networkOf(host, container)}`, ...command]);
-}
 
 describe('a route', () => {
   test('is not there while nobody talks', async () => {
@@ -136,7 +135,7 @@ describe('a route', () => {
 
   test('goes with its container', async () => {
     await startClient(host, 'short', ['--network', 'demo', '--ip', '10.50.0.20']);
-    const pinging = await besideIn('ann', 'busybox', 'ping', '-i', '0.2', '10.50.0.20');
+    const pinging = await besideIn(host, 'ann', 'busybox', 'ping', '-i', '0.2', '10.50.0.20');
     await waitFor('routes', async () => (await routes()).includes('10.50.0.20 > 10.50.0.10'));
     await host.docker('kill', 'short');
     await waitFor('its routes to go', async () => !(await routes()).join().includes('10.50.0.20'), 3000);
@@ -196,7 +195,7 @@ describe('an address that nobody has', () => {
   });
 
   test('is reached at once when a container takes it, however often it was asked for before', async () => {
-    const pinging = await besideIn('ann', 'busybox', 'ping', '-i', '0.05', NOBODY);
+    const pinging = await besideIn(host, 'ann', 'busybox', 'ping', '-i', '0.05', NOBODY);
     await waitFor('the drop', async () =>
       (await host.ovs('ovs-ofctl', '-O', 'OpenFlow14', 'dump-flows', 'br-int')).includes('hard_timeout'),
     );
@@ -223,9 +222,10 @@ describe('what crosses', () => {
         tcp: ask(host, 'ann', `${address}:80`),
         'much tcp': ask(host, 'ann', `${address}:80`, { bytes: 1_000_000 }),
         udp: udp(32),
-        'largest udp': udp(65_000),
       }),
-    ).toEqual({ tcp: server, 'much tcp': server, udp: server, 'largest udp': server });
+    ).toEqual({ tcp: server, 'much tcp': server, udp: server });
+    // Alone: its fragments fill what a socket holds, and one that is lost is the datagram.
+    expect(await udp(65_000)).toEqual(server);
   });
 
   test('the hops: none between containers of one host; outward the host and then the destination', async () => {
@@ -259,7 +259,7 @@ describe('one container cannot use up what all share', () => {
     await startClient(host, 'flooder', ['--network', 'demo', '--ip', '10.50.0.30']);
     await silence();
     const [before, start] = [await counters(), Date.now()];
-    const flood = await besideIn('flooder', 'perl', '-e', FLOOD);
+    const flood = await besideIn(host, 'flooder', 'perl', '-e', FLOOD);
     await waitFor('the flood', async () => (await counters()).packetIns > before.packetIns + 1000);
     const pairs: [Name, Name][] = [['ann', 'bob'], ['cat', 'dan'], ['ann', 'cat'], ['bob', 'dan'], ['dan', 'ann'], ['bob', 'cat']]; // prettier-ignore
     const received: Record<string, number> = {};
@@ -283,19 +283,23 @@ describe('one container cannot use up what all share', () => {
     await host.docker('plugin', 'disable', '-f', PLUGIN);
     await host.docker('plugin', 'set', PLUGIN, 'DAOLINET_MAX_ROUTES=2');
     await host.docker('plugin', 'enable', PLUGIN);
-    await waitFor('the agent', () =>
-      getApi<{ state: string }>(host, '/v1/status').then(
-        ({ state }) => state === 'ready',
-        () => false,
+    await waitFor('the agent to be in charge', () =>
+      counters().then(
+        ({ datapaths }) => datapaths === 1,
+        () => false, // it is starting
       ),
     );
     await silence();
     const before = await counters();
-    for (const to of ['bob', 'cat', 'dan'] as const) {
-      expect([to, await ping(host, 'ann', ADDRESS[to], '-c', '3', '-i', '0.1')]).toEqual([to, 3]);
+    const talking: BackgroundCommand[] = [];
+    try {
+      for (const to of ['bob', 'cat'] as const) talking.push(await talk(host, 'ann', ADDRESS[to]));
+      expect(await ping(host, 'ann', ADDRESS.dan, '-c', '3', '-i', '0.1')).toBe(3);
+      const ofAnn = (await routes()).filter((route) => route.startsWith(`${ADDRESS.ann} `));
+      expect(ofAnn).toEqual([`${ADDRESS.ann} > ${ADDRESS.bob}`, `${ADDRESS.ann} > ${ADDRESS.cat}`]);
+    } finally {
+      for (const each of talking) await each.stop();
     }
-    const ofAnn = (await routes()).filter((route) => route.startsWith(`${ADDRESS.ann} `));
-    expect(ofAnn).toEqual([`${ADDRESS.ann} > ${ADDRESS.bob}`, `${ADDRESS.ann} > ${ADDRESS.cat}`]);
     expect((await counters()).routesCapped).toBeGreaterThanOrEqual(before.routesCapped + 3);
     expect(await ping(host, 'cat', ADDRESS.dan)).toBe(1);
     expect(await routes()).toEqual(expect.arrayContaining(bothWays(ADDRESS.cat, ADDRESS.dan)));

@@ -13,6 +13,7 @@ import type { ShownRoute } from '../../src/api/operations/routes';
 import type { AgentStatus } from '../../src/api/operations/status';
 import type { ShownTrace } from '../../src/api/operations/trace';
 import { formatEnd } from '../../src/api/ends';
+import { talk } from './support/beside';
 import { ping, remove } from './support/peers';
 
 jest.setTimeout(60_000);
@@ -110,18 +111,22 @@ describe('a trace', () => {
 
   test('with routes, its steps are theirs, and its flows were those that came', async () => {
     const before = await trace(h1, 'ann', 'dan');
-    expect(await ping(h1, 'ann', ADDRESS.dan)).toBe(1);
-    const after = await trace(h1, 'ann', 'dan');
-    expect(after).toMatchObject({ isDelivered: true, agrees: true });
-    expect(after.hosts.map(({ route }) => route)).toEqual([[], []]);
-    expect(after.hosts.map(({ steps }) => steps.map(({ name }) => name).join(' '))).toEqual([
-      'CLASSIFY ROUTE FABRIC_OUT FABRIC_SEND',
-      'CLASSIFY FABRIC_IN',
-    ]);
-    // Both directions on both hosts, foretold to the last bit of the cookie.
-    const cookies = (lines: readonly string[]) => lines.map((line) => /cookie=(0x\w+)/.exec(line)?.[1] ?? '').sort();
-    const foretold = before.hosts.map(({ route }) => cookies(route));
-    expect(foretold).toEqual([cookies(await reactiveFlows(h1)), cookies(await reactiveFlows(h2))]);
+    const talking = await talk(h1, 'ann', ADDRESS.dan);
+    try {
+      const after = await trace(h1, 'ann', 'dan');
+      expect(after).toMatchObject({ isDelivered: true, agrees: true });
+      expect(after.hosts.map(({ route }) => route)).toEqual([[], []]);
+      expect(after.hosts.map(({ steps }) => steps.map(({ name }) => name).join(' '))).toEqual([
+        'CLASSIFY ROUTE FABRIC_OUT FABRIC_SEND',
+        'CLASSIFY FABRIC_IN',
+      ]);
+      // Both directions on both hosts, foretold to the last bit of the cookie.
+      const cookies = (lines: readonly string[]) => lines.map((line) => /cookie=(0x\w+)/.exec(line)?.[1] ?? '').sort();
+      const foretold = before.hosts.map(({ route }) => cookies(route));
+      expect(foretold).toEqual([cookies(await reactiveFlows(h1)), cookies(await reactiveFlows(h2))]);
+    } finally {
+      await talking.stop();
+    }
   });
 
   test('a flow that somebody else has put in is found out', async () => {
@@ -150,34 +155,40 @@ describe('a trace', () => {
 
 describe('routes', () => {
   test('are listed with names, ages, idle times and packets, of one host and of all', async () => {
-    expect(await ping(h1, 'ann', ADDRESS.bob, '-c', '3', '-i', '0.2')).toBe(3);
-    expect(await ping(h1, 'ann', ADDRESS.dan)).toBe(1);
-    const line = ({ from, to, seenOn }: ShownRoute) => `${formatEnd(from)} > ${formatEnd(to)} on ${seenOn}`;
-    const here = await json<ShownRoute[]>(h1, 'route', 'list');
-    expect(here.map(line).sort()).toEqual([
-      ...['h1/ann > h1/bob on h1', 'h1/ann > h2/dan on h1', 'h1/bob > h1/ann on h1', 'h2/dan > h1/ann on h1'],
-    ]);
-    for (const { idleSeconds = 9, ageSeconds } of here) expect(idleSeconds).toBeLessThanOrEqual(ageSeconds + 1);
-    const all = await json<ShownRoute[]>(h1, 'route', 'list', '--all', '--from', 'dan');
-    expect(all.map(line).sort()).toEqual(['h2/dan > h1/ann on h1', 'h2/dan > h1/ann on h2']);
-    expect(await h1.daolictl('route', 'list', '--to', 'bob')).toMatch(
-      /^h1\/ann +h1\/bob +all +h1 +\d+s +\d+s +\d+ +\d+ B$/m,
-    );
+    const talking = [await talk(h1, 'ann', ADDRESS.bob)];
+    try {
+      talking.push(await talk(h1, 'ann', ADDRESS.dan));
+      const line = ({ from, to, seenOn }: ShownRoute) => `${formatEnd(from)} > ${formatEnd(to)} on ${seenOn}`;
+      const here = await json<ShownRoute[]>(h1, 'route', 'list');
+      expect(here.map(line).sort()).toEqual([
+        ...['h1/ann > h1/bob on h1', 'h1/ann > h2/dan on h1', 'h1/bob > h1/ann on h1', 'h2/dan > h1/ann on h1'],
+      ]);
+      for (const { idleSeconds = 9, ageSeconds } of here) expect(idleSeconds).toBeLessThanOrEqual(ageSeconds + 1);
+      const all = await json<ShownRoute[]>(h1, 'route', 'list', '--all', '--from', 'dan');
+      expect(all.map(line).sort()).toEqual(['h2/dan > h1/ann on h1', 'h2/dan > h1/ann on h2']);
+      expect(await h1.daolictl('route', 'list', '--to', 'bob')).toMatch(
+        /^h1\/ann +h1\/bob +all +h1 +\d+s +\d+s +\d+ +\d+ B$/m,
+      );
+    } finally {
+      for (const each of talking) await each.stop();
+    }
   });
 
   test('are watched as they come and go', async () => {
     await waitFor('silence', async () => (await reactiveFlows(h1)).length === 0, 20_000);
     const [program = '', ...args] = h1.daolictlCommand();
-    expect(await ping(h1, 'ann', ADDRESS.dan)).toBe(1);
+    const talking = await talk(h1, 'ann', ADDRESS.dan);
     const watch = spawn(program, [...args, 'route', 'watch', '--from', 'ann'], { stdio: 'pipe' });
     let seen = '';
     watch.stdout.setEncoding('utf8').on('data', (text: string) => (seen += text));
     try {
       await waitFor('the one that is there', () => /is +h1\/ann → h2\/dan/.test(seen));
+      await talking.stop();
       await ping(h1, 'ann', ADDRESS.bob);
       await waitFor('the route to come', () => /came +h1\/ann → h1\/bob/.test(seen));
       await waitFor('the route to go', () => /went +h1\/ann → h1\/bob {2}\(\d+ packets\)/.test(seen), 20_000);
     } finally {
+      await talking.stop();
       const gone = new Promise((resolve) => watch.once('close', resolve));
       watch.kill();
       await gone;
