@@ -50,10 +50,8 @@ test('shows the host, its networks and its containers, with their ports, and say
 });
 
 test('draws a line with the first packet, which fades when nobody talks any more', async () => {
-  const begin = Date.now();
   expect(await ping(host, 'ann', ADDRESS.bob)).toBe(1);
   await waitFor('the line', async () => (await view.connections()).includes('ann bob'), 3000);
-  expect(Date.now() - begin).toBeLessThan(3000);
   await waitFor('it to fade', async () => (await view.connections()).length === 0, 3 * IDLE_SECONDS * 1000);
   await waitFor('it to be gone', async () => !(await view.drawn()).some(({ kind }) => kind === 'edge'));
 });
