@@ -7,6 +7,7 @@ import {
   ask,
   getApi,
   leftovers,
+  listens,
   NODE,
   ON_HOST,
   OUTSIDE,
@@ -152,6 +153,7 @@ test('the same port of both protocols, and both from one container', async () =>
 test('a way to the client with a smaller MTU is found out', async () => {
   containers.push('mirror');
   await host.docker('run', '-d', '--name', 'mirror', '--network', 'demo', '-p', '5201:5201', IMAGE, 'iperf3', '-s');
+  await waitFor('iperf3', () => listens(host, 'mirror', 5201));
   await host.exec('ip', ['route', 'add', `${INTERNET_ADDRESS}/32`, 'via', OUTSIDE_ADDRESS, 'mtu', 'lock', '1300']);
   const args = ['-c', HOST_ADDRESS, '-B', INTERNET_ADDRESS, '-R', '-n', '2M', '--json', '--connect-timeout', '5000'];
   const report = JSON.parse(await host.outside('iperf3', ...args)) as { end: { sum_received: { bytes: number } } };

@@ -5,7 +5,7 @@ import { joinSites, startSites, stopCluster, makeNetwork, type LabSites } from '
 import { INTERNET_ADDRESS, PLUGIN, waitFor, type Host } from '../../lab/host';
 import { Capture } from './support/capture';
 import { askDirectory, identityOf } from './support/directory-door';
-import { lendPrograms } from './support/peers';
+import { lendPrograms, listens } from './support/peers';
 import { killForLong, untilGuarded } from './support/standby';
 
 jest.setTimeout(120_000);
@@ -45,9 +45,17 @@ const answers = (from: Host, to: Host) =>
     () => false,
   );
 
+/** Serves one run of iperf3, when the one before is over. */
+async function serveIperf(host: Host): Promise<void> {
+  const isThere = () => listens(host, 'box', 5201);
+  await waitFor('the end of the iperf3 before', async () => !(await isThere()));
+  await inBox(host, 'iperf3', '-s', '-1', '-D');
+  await waitFor('iperf3', isThere);
+}
+
 /** A stream of TCP that says how it went, and a second of datagrams beside it. Resolves with those that were lost. */
 async function streams(from: Host, to: Host): Promise<{ readonly packets: number; readonly lost: number }> {
-  await inBox(to, 'iperf3', '-s', '-1', '-D');
+  await serveIperf(to);
   const words = ['iperf3', '-J', '-u', '-b', '1M', '-t', '1', '-c', addressOf(to)];
   const { end } = JSON.parse(await inBox(from, ...words)) as {
     end: { sum: { packets: number; lost_packets: number } };
@@ -71,6 +79,10 @@ const hops = async (from: Host, to: Host) => {
   return [...text.matchAll(/^ *\d+ +([\d.]+)/gm)].map(([, address]) => address);
 };
 
+/** Those behind NAT reach one another through a hub: the first of them, when both reach it. */
+const untilThrough = (hub: Host) =>
+  waitFor(`the way through ${hub.name}`, async () => (await hops(home, office)).includes(hub.address));
+
 describe('everybody reaches everybody', () => {
   test('by ping, whichever side is behind NAT', async () => {
     for (const [from] of all) for (const [to] of all) if (from !== to) await pings(from, to);
@@ -92,6 +104,7 @@ describe('everybody reaches everybody', () => {
 
   test('a traceroute names the servers, and the hub', async () => {
     expect(await hops(home, dc)).toEqual([home.address, dc.address, addressOf(dc)]);
+    await untilThrough(cloud);
     expect(await hops(home, office)).toEqual([home.address, cloud.address, office.address, addressOf(office)]);
   });
 
@@ -171,7 +184,7 @@ describe('between sites nothing of a container is to be read', () => {
 });
 
 test('a hub that dies is replaced within five seconds', async () => {
-  await waitFor('the way through the first hub', async () => (await hops(home, office)).includes(cloud.address));
+  await untilThrough(cloud);
   await Promise.all([lab.internet.cut('home1', 'cloud1'), lab.internet.cut('office1', 'cloud1')]);
   const start = Date.now();
   await waitFor('the other hub', () => answers(home, office));
@@ -180,7 +193,7 @@ test('a hub that dies is replaced within five seconds', async () => {
 });
 
 test('a hub that only one of two hosts reaches is passed by within five seconds, both ways', async () => {
-  await waitFor('the way through the first hub', async () => (await hops(home, office)).includes(cloud.address));
+  await untilThrough(cloud);
   await lab.internet.cut('home1', 'cloud1');
   const start = Date.now();
   await waitFor('the hub that both reach', () => answers(office, home));
@@ -190,7 +203,7 @@ test('a hub that only one of two hosts reaches is passed by within five seconds,
 });
 
 test('a TCP connection outlives another key of either end', async () => {
-  await inBox(dc, 'iperf3', '-s', '-1', '-D');
+  await serveIperf(dc);
   const stream = inBox(home, 'iperf3', '-J', '-b', '1M', '-t', '6', '-c', addressOf(dc));
   await home.daolictl('cluster', 'rotate-keys');
   await dc.daolictl('cluster', 'rotate-keys');
@@ -198,7 +211,7 @@ test('a TCP connection outlives another key of either end', async () => {
     intervals: readonly unknown[];
     end: { sum_received: { bytes: number } };
   };
-  expect(intervals).toHaveLength(6);
+  expect(intervals.length).toBeGreaterThanOrEqual(6);
   expect(end.sum_received.bytes).toBeGreaterThan(500_000);
 });
 
@@ -213,6 +226,9 @@ describe('a host that gets another address', () => {
     const { hosts } = JSON.parse(await dc.daolictl('--output', 'json', 'cluster', 'status')) as ClusterStatus;
     return hosts.find(({ name }) => name === host.name);
   };
+  /** Hosts that share no L2 with their site. */
+  const withoutL2 = async () =>
+    /^without an L2 in common with their site: (.*)$/m.exec(await home.daolictl('cluster', 'status'))?.[1] ?? '';
   const isReady = async (host: Host) => (await host.daolictl('status')).includes('ready');
 
   test('behind its NAT is found again, under that address', async () => {
@@ -233,11 +249,11 @@ describe('a host that gets another address', () => {
     await waitFor('the way to it', () => answers(office, home));
     await waitFor('its address', async () => (await shown(home))?.address === home.address);
     expect(Date.now() - start).toBeLessThan(30_000);
-    expect(await home.daolictl('cluster', 'status')).toContain('without an L2 in common with their site: home1');
+    await waitFor('that it has no L2', async () => (await withoutL2()).includes('home1'));
     await lab.internet.moveHost('home1', 'home');
     await waitFor('it at home', async () => (await shown(home))?.address === home.address);
     await waitFor('the way to it', () => answers(office, home));
-    expect(await home.daolictl('cluster', 'status')).not.toContain('no L2');
+    await waitFor('that all have one', async () => (await withoutL2()) === '');
   });
 
   test('that others dial is dialled there, and its hub’s work goes on', async () => {
@@ -246,10 +262,10 @@ describe('a host that gets another address', () => {
     await waitFor('the way to it', () => answers(dc, cloud));
     await waitFor('the way from behind NAT', () => answers(home, cloud));
     await waitFor('its address', async () => (await shown(cloud))?.address === address);
-    expect((await shown(cloud))?.endpoint).toBe(`${address}:7471`);
+    await waitFor('its endpoint', async () => (await shown(cloud))?.endpoint === `${address}:7471`);
     expect(Date.now() - start).toBeLessThan(30_000);
     expect(await isReady(cloud)).toBe(true);
-    await waitFor('the way through it', async () => (await hops(home, office)).includes(address));
+    await untilThrough(cloud);
   });
 });
 

@@ -148,6 +148,11 @@ export async function waitForServer(host: Host, name: string, starts = 1): Promi
   await waitFor(`server ${name}`, async () => (await host.docker('logs', name)).split('ready').length > starts, 30_000);
 }
 
+/** Whether a program in a container listens on a port of TCP. */
+export async function listens(host: Host, container: string, port: number): Promise<boolean> {
+  return (await host.inNetworkOf(container, 'ss', '-ltnH', 'sport', '=', `:${port}`)) !== '';
+}
+
 /** A server on the host or outside; it ends with the host at the latest. */
 export async function serveAt(
   host: Host,
