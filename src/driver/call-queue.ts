@@ -6,7 +6,7 @@ import { DaoliError } from '../base/errors';
 import { KeyedQueue } from '../base/keyed-queue';
 import { Deadline } from './deadline';
 
-/** Below the 10 s after which a plugin that is stopping is killed. */
+/** Below the 10 s after which a plugin that is stopping is killed, and the 15 s after which a dockerd that ends waits for no call. */
 export const CALL_LIMIT_MS = 8_000;
 
 /** How long it is remembered that Docker called for something. */
