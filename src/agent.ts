@@ -307,6 +307,7 @@ export class Agent implements ShownAgent {
   async stop(): Promise<void> {
     this.state = 'stopping';
     this.cancelRetry();
+    this.startup.stop();
     await this.server.stop();
     await this.standing.leave();
     this.api.stop();

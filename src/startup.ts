@@ -24,12 +24,26 @@ export class Startup {
   private becomeReady!: () => void;
   /** All is up. */
   private readonly ready = new Promise<void>((resolve) => (this.becomeReady = resolve));
+  private end!: (error: Error) => void;
+  /** Rejects when the agent stops. */
+  private readonly ended = new Promise<never>((_resolve, reject) => (this.end = reject));
   isReady = false;
   private readonly waiters = new Set<() => void>();
 
   /** As in "waiting for Open vSwitch". */
   get waitingFor(): string {
     return this.obstacle === undefined ? this.part : `a remedy: ${this.obstacle.message}`;
+  }
+
+  constructor() {
+    // Nobody need wait for it.
+    this.ended.catch(() => undefined);
+  }
+
+  /** The agent stops: nobody waits for it any longer, and Docker can end, or ask its successor. */
+  stop(): void {
+    this.end(new DaoliError('unavailable', 'DaoliNet is stopping: try it again'));
+    this.wake();
   }
 
   /** From the beginning, for the first time or once more. */
@@ -89,7 +103,7 @@ export class Startup {
     const needed = GIVES_BACK.test(name) ? this.rowsReady : this.ready;
     return async (body, deadline) => {
       if (error !== undefined) throw error;
-      if (!this.isReady) await deadline.wait(() => this.whyNot(), needed);
+      if (!this.isReady) await deadline.wait(() => this.whyNot(), Promise.race([needed, this.ended]));
       return handler(body, deadline);
     };
   }

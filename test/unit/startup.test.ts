@@ -76,6 +76,15 @@ test('what stands in the way is told until its part is up, also while everything
   expect(startup.fail('another bridge')).toBe(true);
 });
 
+test('an agent that stops lets nobody wait', async () => {
+  const answer = call('NetworkDriver.CreateNetwork');
+  const asked = startup.settled(clock, 5_000);
+  await settled();
+  startup.stop();
+  await expect(answer).rejects.toThrow('DaoliNet is stopping: try it again');
+  await asked;
+});
+
 test('with a wrong setting every call ends with it at once', async () => {
   await expect(call('NetworkDriver.CreateNetwork', new Error('wrong setting'))).rejects.toThrow('wrong setting');
 });
