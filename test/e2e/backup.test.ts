@@ -1,6 +1,6 @@
 // A host's agent goes away, in every way that it can: a host that stands by is master of its datapath soon, and serves it from the
 // same directory, until the agent is back. What talks already notices nothing of either.
-import { joinAll, startHosts, stopCluster, makeNetwork, type LabCluster } from '../../lab/cluster';
+import { joinAll, makeNetwork, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
 import { PLUGIN, waitFor, type Host } from '../../lab/host';
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { chargesOf, killForLong, untilGuarded } from './support/standby';

@@ -1,6 +1,6 @@
 // Ports of chosen hosts that lead to containers wherever these run, by daolictl on three emulated hosts: who is seen by whom, who
 // may come, what follows a container, what is refused, and that nothing stays behind.
-import { joinAll, startHosts, stopCluster, makeNetwork, type LabCluster } from '../../lab/cluster';
+import { joinAll, makeNetwork, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
 import { answers, ask, lendPrograms, NODE, ON_HOST, refusal, remove, startServer } from './support/peers';
 

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { joinAll, startHosts, stopCluster, tokenIn, makeNetwork, type LabCluster } from '../../lab/cluster';
+import { joinAll, makeNetwork, startHosts, stopCluster, tokenIn, type LabCluster } from '../../lab/cluster';
 import { PLUGIN, waitFor, type Host } from '../../lab/host';
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { addressOf, ask, getApi, lendPrograms, startServer } from './support/peers';

@@ -1,7 +1,7 @@
 // Hosts that share no L2 with their site, and hosts that encrypt inside of it: both go through tunnels there. And who comes into
 // the cluster at all: with a yes, and not with a token that was used.
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
-import { joinSites, startSites, stopCluster, tokenIn, makeNetwork, type LabSites } from '../../lab/cluster';
+import { joinSites, makeNetwork, startSites, stopCluster, tokenIn, type LabSites } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
 
 jest.setTimeout(120_000);

@@ -1,7 +1,7 @@
 // Four hosts at four sites, two of them behind NAT, with two hubs: everybody reaches everybody, nothing of a container is to be
 // read between sites whatever happens, and hubs, keys, addresses and agents may go.
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
-import { joinSites, startSites, stopCluster, makeNetwork, type LabSites } from '../../lab/cluster';
+import { joinSites, makeNetwork, startSites, stopCluster, type LabSites } from '../../lab/cluster';
 import { INTERNET_ADDRESS, PLUGIN, waitFor, type Host } from '../../lab/host';
 import { Capture } from './support/capture';
 import { askDirectory, identityOf } from './support/directory-door';
@@ -213,6 +213,24 @@ test('a TCP connection outlives another key of either end', async () => {
   };
   expect(intervals.length).toBeGreaterThanOrEqual(6);
   expect(end.sum_received.bytes).toBeGreaterThan(500_000);
+});
+
+test('the interface of a host takes smaller packets: its tunnel and its new networks do so, too', async () => {
+  const mtuIn = (text: string) => Number(/ mtu (\d+)/.exec(text)?.[1]);
+  const setMtu = (mtu: string) => home.exec('ip', ['link', 'set', 'dev', 'eth0', 'mtu', mtu]);
+  const ofTunnel = async () => mtuIn(await home.exec('ip', ['link', 'show', 'dev', 'daoli-wg']));
+  const ofContainer = async (network: string) =>
+    mtuIn(await home.docker('run', '--rm', '--network', network, IMAGE, 'ip', 'link', 'show', 'dev', 'eth0'));
+  expect(await ofTunnel()).toBe(1420);
+  await setMtu('1400');
+  await waitFor('the tunnel', async () => (await ofTunnel()) === 1320);
+  await home.docker('network', 'create', '-d', 'daolinet', '--subnet', '10.19.0.0/24', 'narrow');
+  expect([await ofContainer('demo'), await ofContainer('narrow')]).toEqual([1420, 1320]);
+  // TCP's segments are made to fit; its connections go on.
+  expect((await streams(home, dc)).packets).toBeGreaterThan(0);
+  await setMtu('1500');
+  await waitFor('the tunnel', async () => (await ofTunnel()) === 1420);
+  await home.docker('network', 'rm', 'narrow');
 });
 
 test('a host whose address changes behind its NAT is found again', async () => {
