@@ -78,7 +78,7 @@ export class OwnMastery {
   take(changes: readonly DirectoryChange[]): void {
     const { store, clock } = this.parts;
     if (changes.some(({ table, kind }) => table === 'Host' && kind === 'delete')) {
-      for (const host of [...this.away.keys()]) if (store.view.host(host) === undefined) this.setAway(host, false);
+      for (const host of [...this.away.keys()]) if (store.view.host(host) === undefined) this.forget(host);
     }
     if (this.cancelSettle !== undefined || !changes.some((change) => this.matters(change))) return;
     this.cancelSettle = clock.after(SETTLE_MS, () => {
@@ -90,9 +90,12 @@ export class OwnMastery {
   /** A host was heard, or is heard no more. */
   setAway(host: string, isAway: boolean): void {
     if (isAway === this.away.has(host)) return;
-    this.away.get(host)?.cancel();
-    this.away.delete(host);
-    if (!isAway) return;
+    if (!isAway) {
+      this.forget(host);
+      // It may have been replaced meanwhile.
+      this.telling.ask();
+      return;
+    }
     const { clock } = this.parts;
     const looks = [AWAY_MS, AGAIN_MS].map((ms) => clock.after(ms, () => this.telling.ask()));
     this.away.set(host, { since: clock.now(), cancel: () => looks.forEach((cancel) => cancel()) });
@@ -107,7 +110,7 @@ export class OwnMastery {
     this.leave();
     this.endConnected();
     this.cancelSettle?.();
-    for (const host of [...this.away.keys()]) this.setAway(host, false);
+    for (const host of [...this.away.keys()]) this.forget(host);
     this.telling.stop();
   }
 
@@ -174,7 +177,12 @@ export class OwnMastery {
     const { since = Infinity } = this.away.get(host) ?? {};
     const forMs = this.parts.clock.now() - since;
     // It is not watched any more, so nothing would be heard of its return.
-    if (forMs >= AGAIN_MS) this.setAway(host, false);
+    if (forMs >= AGAIN_MS) this.forget(host);
     return forMs >= AWAY_MS && forMs < AGAIN_MS;
+  }
+
+  private forget(host: string): void {
+    this.away.get(host)?.cancel();
+    this.away.delete(host);
   }
 }

@@ -2,6 +2,7 @@
 import { silentLogger } from '../../src/base/logger';
 import { AWAY_MS, OwnMastery } from '../../src/backup/own-mastery';
 import { deleteEndpoint } from '../../src/directory/endpoint-operations';
+import { planSwitch } from '../../src/directory/switch-operations';
 import { isRow, remove } from '../../src/ovsdb/operations';
 import { ManualClock } from '../fakes/manual-clock';
 import { change, createSmallCluster, type SmallCluster } from '../fakes/small-cluster';
@@ -43,6 +44,22 @@ test('changes of hosts that never end do not keep it from looking', async () => 
   }
   expect(looks).toBeGreaterThan(1);
   expect(looks).toBeLessThan(7);
+});
+
+test('a backup that was replaced while it was away is one again when it is heard', async () => {
+  const backups = () => cluster.h1.view.switchOf('h1')?.backups;
+  cluster.h1.onChange((changes) => mastery.take(changes));
+  await change(cluster.h2, (context) => planSwitch(context, { backups: [], profile: '{}', generation: 1 }));
+  clock.advance(1_000);
+  await settled();
+  mastery.setAway('h2', true);
+  expect(backups()).toEqual(['h2']);
+  clock.advance(AWAY_MS);
+  await settled();
+  expect(backups()).toEqual([]);
+  mastery.setAway('h2', false);
+  await settled();
+  expect(backups()).toEqual(['h2']);
 });
 
 test('a host that is no more is waited for no more', async () => {
