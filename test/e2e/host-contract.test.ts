@@ -4,6 +4,8 @@ import { hostContract, UPLINK_ADDRESS } from '../fakes/host-contract';
 import { NetworkNamespace } from './support/network-namespace';
 import { NamespacedHost } from './support/namespaced-host';
 
+jest.setTimeout(60_000);
+
 const namespace = new NetworkNamespace('contract');
 let inside: NamespacedHost;
 

@@ -1,7 +1,10 @@
 // The agent's process on its host: a read-only /proc/sys, as a managed plugin has it, and a sudden end. Needs root.
 import { readdirSync, readFileSync } from 'node:fs';
+import { waitFor } from '../../lab/namespace';
 import { NetworkNamespace } from './support/network-namespace';
 import { NamespacedHost } from './support/namespaced-host';
+
+jest.setTimeout(60_000);
 
 const namespace = new NetworkNamespace('process');
 let inside: NamespacedHost | undefined;
@@ -61,7 +64,7 @@ test('killed, the agent leaves no helper process behind', async () => {
   const gone = new Promise((resolve) => inside?.child.once('exit', resolve));
   inside.child.kill('SIGKILL');
   await gone;
-  while (running().length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  await waitFor('the end of all that it had started', () => running().length === 0);
 });
 
 test('stopped, it leaves no helper process and no open file; links and rules stay', async () => {

@@ -5,6 +5,7 @@
 
 import { closeSync, openSync } from 'node:fs';
 import type { ChildProcess } from 'node:child_process';
+import { waitFor } from '../../../lab/namespace';
 import { parseCidr, parseIpv4 } from '../../../src/base/addresses';
 import type { FirewallConfig, TunnelPeer, TunnelsSpec } from '../../../src/host/host';
 import { createTunnelKey, publicKeyOf } from '../../../src/host/tunnel-keys';
@@ -34,6 +35,11 @@ export class Wiretap {
       tcpdump.once('exit', (code) => reject(new Error(`tcpdump ended with ${code}`)));
     });
     return tap;
+  }
+
+  /** Waits until it has seen so many packets: each is two of tcpdump's lines, the second of which is indented. */
+  async until(count: number): Promise<void> {
+    await waitFor(`${count} packets`, () => (this.text.match(/^ .*\n/gm) ?? []).length >= count);
   }
 
   /** Ends it and gives what it saw, one line a packet. */
@@ -120,9 +126,13 @@ export class TunnelHost {
     await this.agent.host.start();
   }
 
-  /** Gives it the address 192.0.2.`last` and no other. */
+  /** Gives it the address 192.0.2.`last` and then no other, so that it is never without one. */
   moveTo(last: number): void {
-    this.space.run(`ip addr flush dev uplink; ip addr add 192.0.2.${last}/24 dev uplink
+    this.space.run(`echo 1 >/proc/sys/net/ipv4/conf/uplink/promote_secondaries
+      ip addr add 192.0.2.${last}/24 dev uplink
+      for other in $(ip -4 -o addr show dev uplink | awk '{ print $4 }' | grep -v '^192.0.2.${last}/'); do
+        ip addr del $other dev uplink
+      done
       ip route replace default via 192.0.2.254`);
   }
 
