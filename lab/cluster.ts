@@ -63,8 +63,9 @@ async function startAll(names: readonly string[], site: Wiring, options: HostOpt
   throw failed.reason;
 }
 
-/** Makes one cluster of them. */
+/** Makes one cluster of them, whose agents are ready. */
 export async function joinAll(hosts: readonly Host[]): Promise<void> {
+  await allReady(hosts);
   const [first, ...others] = hosts as [Host, ...Host[]];
   let token = tokenIn(await first.daolictl('cluster', 'init'));
   for (const host of others) {
@@ -77,11 +78,13 @@ export async function joinAll(hosts: readonly Host[]): Promise<void> {
       hosts.slice(0, 3).map(({ name }) => name),
     );
   }
+  await allReady(hosts);
 }
 
-/** Makes one cluster of hosts at sites. Those behind NAT come last, so that the first three others are its servers. */
+/** Makes one cluster of hosts at sites, whose agents are ready. Those behind NAT come last, so that the first three others are its servers. */
 export async function joinSites(lab: LabSites, options: JoinOptions = {}): Promise<void> {
   const { internet, hosts } = lab;
+  await allReady(hosts);
   const isHidden = (host: Host) => internet.isBehindNat(host.name);
   const open = hosts.filter((host) => !isHidden(host));
   const [first, ...others] = [...open, ...hosts.filter(isHidden)] as [Host, ...Host[]];
@@ -93,7 +96,10 @@ export async function joinSites(lab: LabSites, options: JoinOptions = {}): Promi
   }
   const servers = open.slice(0, 3).map(({ name }) => name);
   if (servers.length === 3) await untilServers(first, servers);
+  await allReady(hosts);
 }
+
+const allReady = (hosts: readonly Host[]) => Promise.all(hosts.map((host) => host.untilReady()));
 
 /** What a host says of itself as it comes into the cluster. */
 function siteWords(internet: Internet, { name }: Host, { hubs = [] }: JoinOptions): string[] {
@@ -118,6 +124,15 @@ export async function untilServers(seenFrom: Host, names: readonly string[]): Pr
     },
     SERVERS_MS,
   );
+}
+
+/** Waits until a host has its directory, and is ready, or has lost it. */
+export async function untilConnected(host: Host, isConnected = true): Promise<void> {
+  await waitFor(`${host.name} to be ${isConnected ? 'with' : 'without'} its directory`, async () => {
+    const { code, stdout } = await host.tryDaolictl('--output', 'json', 'cluster', 'status');
+    return code === 0 && (JSON.parse(stdout) as ClusterStatus).connected === isConnected;
+  });
+  if (isConnected) await host.untilReady();
 }
 
 /** Waits until Docker of each of these hosts has a network. */

@@ -327,8 +327,14 @@ export class Host {
     return this.namespace.processes('daolinetd')[0];
   }
 
-  /** Ends the agent and waits until its successor answers. With SIGSTOP it only stands still, until SIGCONT. */
+  /** Ends the agent and waits until its successor is ready. With SIGSTOP it only stands still, until SIGCONT. */
   async killAgent(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    await this.replaceAgent(signal);
+    if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') await this.untilReady();
+  }
+
+  /** As killAgent, but its successor only answers then: it may wait for Open vSwitch, or its directory. */
+  async replaceAgent(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const before = await waitFor('the agent', () => this.agentPid());
     await this.exec('kill', [`-${signal.slice(3)}`, String(before)]);
     if (signal === 'SIGSTOP' || signal === 'SIGCONT') return;
@@ -343,6 +349,14 @@ export class Host {
   /** Waits until the agent's management API answers. */
   async untilApi(): Promise<void> {
     await waitFor('its management API', () => this.answers('/run/daolinet/api.sock', GET_STATUS));
+  }
+
+  /** Waits until the agent has all that it needs: its directory was read, and its datapath is up. */
+  async untilReady(): Promise<void> {
+    await waitFor(`the agent of ${this.name} to be ready`, async () => {
+      const status = await this.answer('/run/daolinet/api.sock', GET_STATUS);
+      return status !== undefined && (JSON.parse(status) as { state: string }).state === 'ready';
+    });
   }
 
   /** Process id, as the host numbers it, of a daemon, of the agent, or of the ovsdb-server of the directory ("member"). */
@@ -555,13 +569,20 @@ export class Host {
   }
 
   /** Whether a server on a unix socket of the host answers a request with 200. */
-  private answers(socket: string, request: http.RequestOptions): Promise<boolean> {
+  private async answers(socket: string, request: http.RequestOptions): Promise<boolean> {
+    return (await this.answer(socket, request)) !== undefined;
+  }
+
+  /** What a server on a unix socket of the host answers a request with; undefined where that is not 200, or nobody answers. */
+  private answer(socket: string, request: http.RequestOptions): Promise<string | undefined> {
     return new Promise((resolve) => {
       http
         .request({ ...request, socketPath: this.path(socket), agent: false }, (response) => {
-          response.resume().on('close', () => resolve(response.statusCode === 200));
+          let text = '';
+          response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+          response.on('close', () => resolve(response.statusCode === 200 && response.complete ? text : undefined));
         })
-        .on('error', () => resolve(false))
+        .on('error', () => resolve(undefined))
         .end();
     });
   }

@@ -185,7 +185,7 @@ function serveSites(app: express.Express, site: Wiring, hostOf: (name: string) =
 function kill(host: Host, daemon: (typeof KILLABLE)[number]): Promise<void> {
   switch (daemon) {
     case 'daolinetd':
-      return host.killAgent();
+      return host.replaceAgent();
     case 'dockerd':
       return host.restartDockerd({ signal: 'SIGKILL' });
     case 'ovs-vswitchd':

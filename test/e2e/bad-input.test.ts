@@ -12,6 +12,7 @@ import {
   serverCommand,
   startClient,
   startHostWithPeers,
+  untilNamed,
 } from './support/peers';
 
 const OURS = ['--ipam-driver', 'daolinet'];
@@ -32,9 +33,12 @@ afterEach(async () => {
   networks = [];
 }, 120_000);
 
+/** Makes a network whose name is known to DaoliNet, too. */
 async function network(name: string, ...args: string[]): Promise<void> {
   networks.push(name);
   await host.docker('network', 'create', '-d', 'daolinet', ...args, name);
+  const shown = () => getApi<{ name: string | null }[]>(host, '/v1/networks');
+  await waitFor(`the name of ${name}`, async () => (await shown()).some((each) => each.name === name));
 }
 
 async function client(name: string, net: string, ...args: string[]): Promise<void> {
@@ -68,9 +72,6 @@ async function refusedContainer(...args: string[]): Promise<string> {
 describe('networks', () => {
   test('a pool that overlaps another one, which is named', async () => {
     await network('demo', ...OURS, '--subnet', '10.50.0.0/16');
-    await waitFor('its name to be known', async () =>
-      (await getApi<{ name: string }[]>(host, '/v1/networks')).some(({ name }) => name === 'demo'),
-    );
     expect(await refusedNetwork(...OURS, '--subnet', '10.50.1.0/24')).toMatch(
       /10\.50\.1\.0\/24 overlaps .*10\.50\.0\.0\/16.*network demo/,
     );
@@ -177,9 +178,7 @@ describe.each([
   test('an address in use, by whom', async () => {
     await network('demo', ...ipam, '--subnet', '10.52.0.0/24');
     await client('owner', 'demo', '--ip', '10.52.0.9');
-    await waitFor('its name to be known', async () =>
-      (await getApi<{ container: string }[]>(host, '/v1/endpoints')).some(({ container }) => container === 'owner'),
-    );
+    await untilNamed(host, 'owner');
     const message = await refusedContainer('--network', 'demo', '--ip', '10.52.0.9');
     expect(message).toMatch(
       isOurs ? /10\.52\.0\.9 is in use by container owner in network demo/ : /Address already in use/,
@@ -199,9 +198,6 @@ describe.each([
     '%s as a container’s',
     async (_, address, ours) => {
       await network('demo', ...ipam, '--subnet', '10.52.0.0/24', '--aux-address', 'printer=10.52.0.5');
-      await waitFor('its name to be known', async () =>
-        (await getApi<{ name: string }[]>(host, '/v1/networks')).some(({ name }) => name === 'demo'),
-      );
       const message = await refusedContainer('--network', 'demo', '--ip', address);
       expect(message).toMatch(isOurs ? ours : /Address already in use|cannot be an interface's/);
     },
@@ -227,9 +223,7 @@ test('a MAC address in use, by whom; in another network it is free', async () =>
   await network('other', ...OURS, '--subnet', '10.53.0.0/24');
   const mac = ['--mac-address', '02:00:00:00:00:07'];
   await client('owner', 'demo', ...mac);
-  await waitFor('its name to be known', async () =>
-    (await getApi<{ container: string }[]>(host, '/v1/endpoints')).some(({ container }) => container === 'owner'),
-  );
+  await untilNamed(host, 'owner');
   expect(await refusedContainer('--network', 'demo', ...mac)).toContain(
     'MAC address 02:00:00:00:00:07 is in use by container owner in network demo',
   );
@@ -311,10 +305,7 @@ describe('settings', () => {
       /the locator block 100\.64\.0\.0\/24 overlaps the host's route to 100\.64\.0\.0\/10 by tail0: choose another range/,
     );
     await host.exec('ip', ['link', 'del', 'tail0']);
-    await waitFor('the agent to be ready', async () => {
-      const { state } = await getApi<{ state: string }>(host, '/v1/status');
-      return state === 'ready';
-    });
+    await host.untilReady();
     await network('demo', ...OURS, '--subnet', '10.52.0.0/24');
   }, 60_000);
 });

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { joinAll, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
-import type { Host } from '../../lab/host';
+import { waitFor, type Host } from '../../lab/host';
 
 jest.setTimeout(120_000);
 
@@ -31,6 +31,8 @@ async function refusal(host: Host, ...args: string[]): Promise<string> {
 
 describe('another host of the cluster', () => {
   test('is asked from a server by its name', async () => {
+    // Its door opens when it is ready.
+    await waitFor('the door of h2', async () => (await h1.tryDaolictl('--host', 'h2', 'host', 'ls')).code === 0);
     expect(await h1.daolictl('--host', 'h2', 'host', 'ls')).toMatch(/^h2 \(this\) .*client/m);
     expect(await h1.daolictl('--host', 'h1', 'host', 'ls')).toMatch(/^h1 \(this\) .*server/m);
     const access = JSON.parse(await h1.daolictl('--host', 'h2', '--output', 'json', 'api', 'status'));

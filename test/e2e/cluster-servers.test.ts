@@ -6,6 +6,7 @@ import {
   startHosts,
   stopCluster,
   tokenIn,
+  untilConnected,
   untilNetwork,
   untilServers,
   type LabCluster,
@@ -33,11 +34,6 @@ afterAll(() => lab && stopCluster(lab), 60_000);
 
 const statusOn = async (host: Host) =>
   JSON.parse(await host.daolictl('--output', 'json', 'cluster', 'status')) as ClusterStatus;
-const untilConnected = (host: Host, isConnected = true) =>
-  waitFor(`${host.name} to be ${isConnected ? 'with' : 'without'} its directory`, async () => {
-    const status = await host.tryDaolictl('--output', 'json', 'cluster', 'status');
-    return status.code === 0 && (JSON.parse(status.stdout) as ClusterStatus).connected === isConnected;
-  });
 const leaderOf = async (host: Host) => (await statusOn(host)).hosts.find(({ member }) => member === 'leader')?.name;
 
 /** Starts a container with an address of its own, and takes it away again. */

@@ -1,6 +1,6 @@
 // Three servers as one network: made by daolictl, with certificates; networks on every host; routes between hosts, without a
 // tunnel; addresses that move; and what happens when the directory, or a host, is away.
-import { startHosts, stopCluster, tokenIn, untilServers, type LabCluster } from '../../lab/cluster';
+import { startHosts, stopCluster, tokenIn, untilConnected, untilServers, type LabCluster } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { formatToken, parseToken } from '../../src/cluster/token';
@@ -18,6 +18,7 @@ import {
   run,
   startClient,
   startServer,
+  untilNamed,
 } from './support/peers';
 
 jest.setTimeout(180_000);
@@ -28,7 +29,7 @@ let h2: Host;
 let h3: Host;
 
 beforeAll(async () => {
-  lab = await startHosts(3, { settings: { DAOLINET_IDLE_TIMEOUT: '5' } });
+  lab = await startHosts(3, { settings: { DAOLINET_IDLE_TIMEOUT: '10' } });
   [h1, h2, h3] = lab.hosts as [Host, Host, Host];
   lab.hosts.forEach(lendPrograms);
 }, 900_000);
@@ -38,8 +39,13 @@ const flowsOf = (host: Host) => host.ovs('ovs-ofctl', '-O', 'OpenFlow14', 'dump-
 const routesOn = async (host: Host) =>
   (await flowsOf(host)).split('\n').filter((line) => line.includes('idle_timeout'));
 
+/** Docker hides a network before it is gone for DaoliNet. */
 function onEvery(name: string, isThere = true): Promise<unknown> {
-  const check = async (host: Host) => (await host.networks()).includes(name) === isThere;
+  const check = async (host: Host) => {
+    if (isThere) return (await host.networks()).includes(name);
+    const ours = await getApi<{ name: string }[]>(host, '/v1/networks');
+    return !(await host.networks()).includes(name) && ours.every((network) => network.name !== name);
+  };
   return Promise.all(
     lab.hosts.map((host) =>
       waitFor(`network ${name} ${isThere ? 'on' : 'gone from'} ${host.name}`, () => check(host), 20_000),
@@ -103,12 +109,12 @@ describe('joining', () => {
     const fresh = tokenIn(await h1.daolictl('cluster', 'token'));
     expect(await refused(h3, 'cluster', 'join', old)).toContain('another was made since');
     await h3.daolictl('cluster', 'join', fresh);
+    // With the third host, three serve.
+    await untilServers(h1, ['h1', 'h2', 'h3']);
     for (const host of lab.hosts) {
       const rows = JSON.parse(await host.daolictl('--output', 'json', 'host', 'ls')) as { name: string }[];
       expect(rows.map(({ name }) => name)).toEqual(['h1', 'h2', 'h3']);
     }
-    // With the third host, three serve.
-    await untilServers(h1, ['h1', 'h2', 'h3']);
     await onEvery('before');
     await h1.docker('network', 'rm', 'before');
     await onEvery('before', false);
@@ -168,6 +174,7 @@ describe('networks', () => {
     const given = await Promise.all(names.map(([host, name]) => addressOf(host, name, 'many')));
     expect(new Set(given).size).toBe(9);
     const first = await addressOf(h1, 'h1-1', 'many');
+    await untilNamed(h2, 'h1-1');
     const said = await refusal(h2, 'run', '--network', 'many', '--ip', first, 'busybox', 'true');
     expect(said).toMatch(/is in use by container h1-1 in network many/);
     for (const host of lab.hosts)
@@ -199,7 +206,7 @@ describe('routes between hosts', () => {
   });
 
   test('none while nobody talks, and no word of one another in the datapaths of hosts that never talked', async () => {
-    await waitFor('silence', async () => (await routesOn(h1)).length + (await routesOn(h2)).length === 0, 20_000);
+    await waitFor('silence', async () => (await routesOn(h1)).length + (await routesOn(h2)).length === 0);
     const macs = await Promise.all(lab.hosts.map((host) => host.exec('cat', ['/sys/class/net/daoli-fab/address'])));
     for (const [index, host] of lab.hosts.entries()) {
       const flows = await flowsOf(host);
@@ -220,7 +227,7 @@ describe('routes between hosts', () => {
       const { packetIns, wordsFollowed } = await getApi<Record<string, number>>(host, '/v1/counters');
       return { packetIns, wordsFollowed: wordsFollowed ?? NaN };
     };
-    await waitFor('silence', async () => (await routesOn(h1)).length + (await routesOn(h2)).length === 0, 20_000);
+    await waitFor('silence', async () => (await routesOn(h1)).length + (await routesOn(h2)).length === 0);
     const before = await asked(h2);
     // Its TTL ends on h1, so nothing of it leaves.
     expect(await ping(h1, 'ann', BOB, '-t', '1', '-W', '1')).toBe(0);
@@ -386,11 +393,7 @@ describe('when the directory is out of reach', () => {
   test('routes go on, new ones are made between containers that are known, and no address is given that might be another’s', async () => {
     expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
     await shutDoors(h2);
-    await waitFor(
-      'the word that it is away',
-      async () => (await h2.daolictl('cluster', 'status')).includes('directory: away'),
-      30_000,
-    );
+    await untilConnected(h2, false);
     expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
     // Nor do words about routes pass: packets make this one.
     expect(await ask(h2, 'two', '10.60.0.4:80')).toBe('four 10.60.0.2');
@@ -398,17 +401,11 @@ describe('when the directory is out of reach', () => {
   });
 
   test('an agent that starts meanwhile goes on with what it knew last', async () => {
-    await waitFor('the end of routes', async () => (await routesOn(h2)).length === 0, 20_000);
+    await waitFor('the end of routes', async () => (await routesOn(h2)).length === 0);
     const asking = h2.background(['docker', 'exec', 'two', 'busybox', 'ping', '-i', '0.2', '-W', '1', '10.60.0.3']);
     const heard = () => (asking.text().match(/bytes from/g) ?? []).length;
     await waitFor('answers', () => heard() > 3, 20_000);
     await h2.killAgent();
-    await waitFor('the agent', async () => (await h2.tryDaolictl('cluster', 'status')).code === 0, 20_000);
-    await waitFor(
-      'the agent to be ready',
-      async () => (await getApi<{ state: string }>(h2, '/v1/status')).state === 'ready',
-      20_000,
-    );
     expect(await h2.daolictl('cluster', 'status')).toContain('directory: away');
     const before = heard();
     await waitFor('answers on the route from before', () => heard() > before + 3, 5000);
@@ -417,12 +414,12 @@ describe('when the directory is out of reach', () => {
     // The end of the client alone would leave it running.
     await h2.docker('exec', 'two', 'busybox', 'killall', 'busybox');
     await asking.stop();
-    await waitFor('the end of routes', async () => (await routesOn(h2)).length === 0, 20_000);
+    await waitFor('the end of routes', async () => (await routesOn(h2)).length === 0);
     expect(await ask(h3, 'four', '10.60.0.2:80')).toBe('two 10.60.0.4');
     const begin = performance.now();
     const said = await refusal(h2, 'run', '--network', 'cut', 'busybox', 'true');
     expect(said).toMatch(/the DaoliNet database did not answer within 7 s/);
-    expect(performance.now() - begin).toBeLessThan(10_000);
+    expect(performance.now() - begin).toBeLessThan(3 * 8_000);
     // What becomes of the cluster meanwhile is learned afterwards.
     await startServer(h3, 'late', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.6']);
     await remove(h3, ['four'], []);
@@ -430,11 +427,7 @@ describe('when the directory is out of reach', () => {
 
   test('and all is well again when it is back', async () => {
     await h2.exec('nft', ['delete', 'table', 'inet', 'shut']);
-    await waitFor(
-      'the directory',
-      async () => (await h2.daolictl('cluster', 'status')).includes('directory: connected'),
-      30_000,
-    );
+    await untilConnected(h2);
     expect(await h2.docker('run', '--rm', '--network', 'cut', 'busybox', 'echo', 'well')).toBe('well');
     await startServer(h3, 'five', ['80/tcp'], ['--network', 'cut', '--ip', '10.60.0.5']);
     expect(await ask(h2, 'two', '10.60.0.5:80')).toBe('five 10.60.0.2');
@@ -453,13 +446,9 @@ describe('when a part is gone and comes back', () => {
 
   test('the server’s agent is killed: traffic goes on, and the others are back with it', async () => {
     expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
-    await h1.killAgent();
+    await h1.replaceAgent();
     expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
-    await waitFor(
-      'the directory',
-      async () => (await h2.daolictl('cluster', 'status')).includes('directory: connected'),
-      20_000,
-    );
+    await untilConnected(h2);
     expect(await h2.docker('run', '--rm', '--network', 'cut', 'busybox', 'echo', 'well')).toBe('well');
   });
 
@@ -540,19 +529,13 @@ describe('who may do what', () => {
     for (const host of [h2, h1]) {
       const before = await identityOf(host);
       await host.daolictl('cluster', 'rotate');
-      await waitFor('the directory', async () =>
-        (await host.daolictl('cluster', 'status')).includes('directory: connected'),
-      );
+      await untilConnected(host);
       const after = await identityOf(host);
       expect(after.cert).not.toBe(before.cert);
       await waitFor('the old one to be forgotten', async () => (await askServer(before, list)) === 'closed');
       expect(await askServer(after, list)).toContain('DaoliNet');
     }
-    await waitFor(
-      'h2 to be back',
-      async () => (await h2.daolictl('cluster', 'status')).includes('directory: connected'),
-      20_000,
-    );
+    await untilConnected(h2);
   });
 
   test('a host that is removed is out, at once, with its certificate; what it had is free', async () => {
@@ -563,11 +546,7 @@ describe('who may do what', () => {
     expect(await ask(h2, 'two', '10.60.0.3:80')).toBe('three 10.60.0.2');
     await h1.daolictl('host', 'rm', 'h3');
     expect(await askServer(identity, list)).toBe('closed');
-    await waitFor(
-      'the word on h3',
-      async () => (await h3.tryDaolictl('cluster', 'status')).stdout.includes('directory: away'),
-      30_000,
-    );
+    await untilConnected(h3, false);
     expect((await h1.daolictl('host', 'ls')).includes('h3')).toBe(false);
     const isGone = async () => (await routesOn(h2)).every((line) => !line.includes('10.60.0.3'));
     await waitFor('the end of routes to it', isGone, 3000);

@@ -2,7 +2,7 @@
 // may come, what follows a container, what is refused, and that nothing stays behind.
 import { joinAll, makeNetwork, startHosts, stopCluster, type LabCluster } from '../../lab/cluster';
 import { waitFor, type Host } from '../../lab/host';
-import { answers, ask, lendPrograms, NODE, ON_HOST, refusal, remove, startServer } from './support/peers';
+import { answers, ask, lendPrograms, NODE, ON_HOST, refusal, remove, startServer, untilNamed } from './support/peers';
 
 jest.setTimeout(120_000);
 
@@ -48,8 +48,7 @@ async function refused(host: Host, ...args: string[]): Promise<string> {
 }
 
 test('a port of the container’s host: the client is seen, over TCP and UDP, from where everybody may come', async () => {
-  // Docker tells names a moment after the container is there.
-  await waitFor('the name of web', async () => (await h1.tryDaolictl('firewall', 'show', 'web')).code === 0);
+  await untilNamed(h1, 'web');
   expect(await create('--container', 'web', '--rule', '20080:80', 'web-http')).toBe(
     'Port 20080/tcp of host h1 leads to port 80 of container web.',
   );
@@ -134,6 +133,7 @@ test('what is wrong is said, with exit code 1 or 2, and changes nothing', async 
   const web = ['--container', 'web', '--rule'];
   const taken = await h2.docker('run', '-d', '--name', 'docker-p', ...NET, '-p', '8080:80', 'busybox', 'sleep', '3600');
   expect(taken).not.toBe('');
+  await untilNamed(h2, 'docker-p');
   const other = h2.background([
     ...NODE,
     '-e',
@@ -175,11 +175,10 @@ test('what is wrong is said, with exit code 1 or 2, and changes nothing', async 
 
 test('the port leads to the container when it is made anew on another host, and on this one again', async () => {
   await remove(h1, ['web'], []);
-  await untilStatus('web-http', 'container web does not run');
+  for (const name of ['web-http', 'web-far']) await untilStatus(name, 'container web does not run');
   expect(await ask(h3, ON_HOST, '192.0.2.1:20080')).toBe('ECONNREFUSED');
   await startServer(h2, 'web', PORTS, NET);
-  await untilStatus('web-http', 'open');
-  await untilStatus('web-far', 'open');
+  for (const name of ['web-http', 'web-far', 'web-names']) await untilStatus(name, 'open');
   expect(
     await answers({
       'now on another': ask(h3, ON_HOST, '192.0.2.1:20080', { bytes: 100_000 }),

@@ -3,7 +3,15 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { joinAll, makeNetwork, startHosts, stopCluster, tokenIn, type LabCluster } from '../../lab/cluster';
+import {
+  joinAll,
+  makeNetwork,
+  startHosts,
+  stopCluster,
+  tokenIn,
+  untilConnected,
+  type LabCluster,
+} from '../../lab/cluster';
 import { PLUGIN, waitFor, type Host } from '../../lab/host';
 import type { ClusterStatus } from '../../src/cluster/cluster-status';
 import { addressOf, ask, getApi, lendPrograms, startServer } from './support/peers';
@@ -37,11 +45,6 @@ afterAll(async () => {
 
 const statusOn = async (host: Host) =>
   JSON.parse(await host.daolictl('--output', 'json', 'cluster', 'status')) as ClusterStatus;
-const untilConnected = (host: Host, isConnected = true) =>
-  waitFor(`${host.name} to be ${isConnected ? 'with' : 'without'} its directory`, async () => {
-    const status = await host.tryDaolictl('--output', 'json', 'cluster', 'status');
-    return status.code === 0 && (JSON.parse(status.stdout) as ClusterStatus).connected === isConnected;
-  });
 const serversOn = async (host: Host) =>
   (await statusOn(host)).hosts.filter(({ isServer }) => isServer).map(({ name }) => name);
 

@@ -71,24 +71,8 @@ async function inventory() {
   };
 }
 
-async function agentReady(): Promise<void> {
-  await waitFor(
-    'the agent to be ready',
-    async () => {
-      const { stdout } = await host.tryExec('curl', [
-        '-s',
-        '--unix-socket',
-        '/run/daolinet/api.sock',
-        'http://agent/v1/status',
-      ]);
-      return stdout.includes('"state":"ready"');
-    },
-    30_000,
-  );
-}
-
 async function settled(expected: object): Promise<void> {
-  await agentReady();
+  await host.untilReady();
   await waitFor(
     'what is there to be what should be',
     async () => {
@@ -159,7 +143,7 @@ test('a container whose end the agent was not told of starts again with its own 
 test('an agent that is new while Open vSwitch is away takes addresses back all the same', async () => {
   await run('passing', 'red', '--ip', '10.1.0.78');
   await host.stopOvs();
-  await host.killAgent('SIGKILL');
+  await host.replaceAgent();
   const startedAt = Date.now();
   await host.docker('rm', '-f', 'passing');
   expect(Date.now() - startedAt).toBeLessThan(3 * 2_000); // Docker alone takes 0.3 s

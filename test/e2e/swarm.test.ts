@@ -280,7 +280,7 @@ describe('addresses', () => {
   });
 
   test('none is lost with an agent, an engine or a host that dies', async () => {
-    await h2.killAgent();
+    await h2.replaceAgent();
     await h1.docker('service', 'scale', '--detach', 'web=6');
     await settled('web', 6);
     await none();

@@ -199,6 +199,14 @@ export function getApi<T>(host: Host, path: string): Promise<T> {
   });
 }
 
+/** Waits until an agent knows a container by its name, which Docker tells a moment after it is there. */
+export async function untilNamed(host: Host, container: string): Promise<void> {
+  await waitFor(`${host.name} to know ${container}`, async () => {
+    const endpoints = await getApi<{ container: string | null }[]>(host, '/v1/endpoints');
+    return endpoints.some((endpoint) => endpoint.container === container);
+  });
+}
+
 /** A published port as the management API shows it. */
 export interface ShownPort {
   readonly container: string | null;
