@@ -556,7 +556,7 @@ describe('who may do what', () => {
   });
 
   test('it cannot come back but by joining anew', async () => {
-    await h3.killAgent();
+    await h3.replaceAgent();
     expect((await h1.daolictl('host', 'ls')).includes('h3')).toBe(false);
     await remove(h3, (await h3.docker('ps', '-aq')).split('\n'), []);
     expect(await h3.daolictl('cluster', 'leave')).toContain('in no cluster any more');
