@@ -79,7 +79,7 @@ const untilRoleIs = (pattern: RegExp) =>
 /** Milliseconds until the first answer, to pings five times a second, which end with it. */
 async function untilAnswer(from: Name, to: Name, where = host): Promise<number> {
   const startedAt = Date.now();
-  const pings = `busybox ping -i 0.2 ${ADDRESS[to]} | grep -m 1 seq=`;
+  const pings = `ping -i 0.2 ${ADDRESS[to]} | grep -m 1 seq=`;
   const command = where.background(['docker', 'exec', from, 'sh', '-c', pings]);
   await waitFor(`an answer of ${to} to ${from}`, () => command.text().includes(' seq='));
   const ms = Date.now() - startedAt;

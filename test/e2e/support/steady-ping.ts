@@ -3,7 +3,7 @@ import { waitFor, type Host } from '../../../lab/host';
 
 /** Pings so many times a second from a container, until it is ended; inside of the container it goes on even then. */
 export function steadyPing(host: Host, from: string, to: string, aSecond: number) {
-  const command = host.background(['docker', 'exec', from, 'busybox', 'ping', '-i', String(1 / aSecond), to]);
+  const command = host.background(['docker', 'exec', from, 'ping', '-i', String(1 / aSecond), to]);
   const seen = () => [...command.text().matchAll(/ seq=(\d+) /g)].map(([, seq]) => Number(seq));
   return {
     answers: () => seen().length,
