@@ -126,14 +126,10 @@ export class TunnelHost {
     await this.agent.host.start();
   }
 
-  /** Gives it the address 192.0.2.`last` and then no other, so that it is never without one. */
-  moveTo(last: number): void {
-    this.space.run(`echo 1 >/proc/sys/net/ipv4/conf/uplink/promote_secondaries
-      ip addr add 192.0.2.${last}/24 dev uplink
-      for other in $(ip -4 -o addr show dev uplink | awk '{ print $4 }' | grep -v '^192.0.2.${last}/'); do
-        ip addr del $other dev uplink
-      done
-      ip route replace default via 192.0.2.254`);
+  /** It has no address for so many seconds, and then 192.0.2.`last`. */
+  moveTo(last: number, afterSeconds = 0): void {
+    this.space.run(`ip addr flush dev uplink; sleep ${afterSeconds}
+      ip addr add 192.0.2.${last}/24 dev uplink; ip route replace default via 192.0.2.254`);
   }
 
   /** One echo from the container. */
