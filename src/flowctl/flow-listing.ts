@@ -7,7 +7,17 @@ import { OFPG_ANY, OFPP, OFPT, OFP_NO_BUFFER, OFPFC } from '../openflow/constant
 import type { MessageWriter } from '../openflow/message-writer';
 import { u16, u32 } from '../openflow/reader';
 
-const STATS = { TABLE: 2, SECONDS: 4, PRIORITY: 12, IDLE: 14, HARD: 16, FLAGS: 18, COOKIE: 24, MATCH: 48 } as const;
+const STATS = {
+  TABLE: 2,
+  SECONDS: 4,
+  NANOSECONDS: 8,
+  PRIORITY: 12,
+  IDLE: 14,
+  HARD: 16,
+  FLAGS: 18,
+  COOKIE: 24,
+  MATCH: 48,
+} as const;
 /** Where the match of a listed flow begins. */
 export const LISTED_MATCH = STATS.MATCH;
 /** struct ofp_flow_mod (7.3.4.2), its header counted. */
@@ -25,8 +35,9 @@ export interface ListedFlow {
   readonly match: Buffer;
 }
 
-export function listedAge(buffer: Buffer, at: number): number {
-  return u32(buffer, at + STATS.SECONDS);
+/** In milliseconds: a route that seemed younger than it is would not be known again when its end is told. */
+export function listedAgeMs(buffer: Buffer, at: number): number {
+  return u32(buffer, at + STATS.SECONDS) * 1000 + u32(buffer, at + STATS.NANOSECONDS) / 1e6;
 }
 
 export function listedCookieHigh(buffer: Buffer, at: number): number {

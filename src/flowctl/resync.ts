@@ -14,7 +14,7 @@ import {
   appendDelete,
   compareListed,
   copyListed,
-  listedAge,
+  listedAgeMs,
   listedCookieHigh,
   listedCookieLow,
   LISTED_MATCH,
@@ -105,7 +105,7 @@ export class Resync {
     const flowMod = { bytes: scratch.bytes, at: 0, length: scratch.position };
     const comparison = compareListed({ buffer, at, length }, flowMod);
     if (comparison === 'other') return false;
-    if (route !== undefined) this.adopt(route, listedAge(buffer, at), comparison === 'same');
+    if (route !== undefined) this.adopt(route, listedAgeMs(buffer, at), comparison === 'same');
     else if (comparison === 'same') this.markStatic(cookie);
     return true;
   }
@@ -124,13 +124,13 @@ export class Resync {
     const comparison = compareListed({ buffer, at, length }, { bytes: scratch.bytes, at: 0, length: scratch.position });
     if (comparison === 'other') return false;
     if (comparison === 'changed') this.outdated.push(side);
-    const installedAt = Math.max(0, options.nowMs - listedAge(buffer, at) * 1000);
+    const installedAt = Math.max(0, options.nowMs - listedAgeMs(buffer, at));
     datapath.conversations.adopt(side.conversation, side.isOpening, ticksOf(installedAt));
     return true;
   }
 
-  private adopt(route: RouteSlots, ageSeconds: number, isRight: boolean): void {
-    const installedAt = Math.max(0, this.options.nowMs - ageSeconds * 1000);
+  private adopt(route: RouteSlots, ageMs: number, isRight: boolean): void {
+    const installedAt = Math.max(0, this.options.nowMs - ageMs);
     this.desired.datapath.routes.set(route.from, route.to, ticksOf(installedAt));
     if (isRight) this.routesSeen.set(route.from, route.to, 1);
     else this.routes.push(route);

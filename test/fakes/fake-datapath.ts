@@ -220,8 +220,7 @@ export class FakeDatapath {
     this.flows = this.flows.filter((each) => each !== flow);
     if (((flow.mod.flags ?? 0) & 1) === 0) return;
     const { cookie = 0n, priority, table, match, idleTimeoutSeconds = 0 } = flow.mod;
-    const durationSeconds = this.now - flow.installedAt;
-    const counts = { durationSeconds, durationNanoseconds: 0, packetCount: flow.packets, byteCount: 0 };
+    const counts = { ...durationOf(this.now - flow.installedAt), packetCount: flow.packets, byteCount: 0 };
     encodeMessage(this.writer, 0, {
       type: 'flowRemoved',
       cookie,
@@ -251,14 +250,8 @@ export class FakeDatapath {
       .filter(({ mod }) => ((mod.cookie ?? 0n) & cookieMask) === (cookie & cookieMask))
       .map(({ mod, installedAt, packets }) => {
         const { type: _, command: __, cookieMask: ___, outPort: ____, ...flow } = mod;
-        const counts = { packetCount: packets, byteCount: 0 };
-        return {
-          ...flow,
-          cookie: mod.cookie ?? 0n,
-          durationSeconds: this.now - installedAt,
-          durationNanoseconds: 0,
-          ...counts,
-        };
+        const counts = { ...durationOf(this.now - installedAt), packetCount: packets, byteCount: 0 };
+        return { ...flow, cookie: mod.cookie ?? 0n, ...counts };
       });
   }
 
@@ -373,4 +366,10 @@ export async function attach(
   socket.on('error', () => undefined);
   await new Promise<void>((resolve) => socket.once('connect', () => resolve()));
   return { socket, tell: (bytes) => void socket.write(bytes) };
+}
+
+/** As OpenFlow has it: whole seconds, and what is beyond them. */
+function durationOf(seconds: number): { durationSeconds: number; durationNanoseconds: number } {
+  const whole = Math.floor(seconds);
+  return { durationSeconds: whole, durationNanoseconds: Math.round((seconds - whole) * 1e9) };
 }

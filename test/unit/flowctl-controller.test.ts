@@ -519,6 +519,32 @@ test('an endpoint that becomes something else to the policy loses what it may no
   expect(controller.counters()).toMatchObject({ denied: 2, flowsRepaired });
 });
 
+test.each([
+  ['all that two have', sameNetworkPolicy],
+  ['a conversation', { ...sameNetworkPolicy, judge: () => 'depends' as const, permits: () => true }],
+])('a route that the datapath had already, for %s, is forgotten when it ends', async (_what, policy) => {
+  const enterAll = async () => {
+    await start({ policy, settings: { idleTimeoutSeconds: 3 } });
+    for (const n of [1, 2]) controller.addEndpoint(endpoint(n)).catch(() => undefined);
+    const attached = await enter(fake);
+    await ready();
+    return attached;
+  };
+  const fake = new FakeDatapath();
+  const { tell } = await enterAll();
+  tell(packetIn(1, 2));
+  await until(() => fake.dump(({ idleTimeoutSeconds = 0 }) => idleTimeoutSeconds > 0).length === 2);
+  // Whatever part of a second it is old.
+  fake.advance(1.9);
+  clock.advance(1_900);
+  await controller.stop();
+  const again = await enterAll();
+  expect(controller.counters().routes).toBe(1);
+  clock.advance(2_000);
+  again.tell(fake.advance(2));
+  await until(() => controller.counters().routes === 0);
+});
+
 test('a late word about a route that was deleted does not make the next one of the pair forgotten', async () => {
   await start();
   controller.setHost({
