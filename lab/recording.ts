@@ -18,6 +18,9 @@ export interface RecordingOptions {
   readonly enter?: readonly string[];
 }
 
+/** tcpdump's own buffer holds a handful of packets where it sees all interfaces: while it waits for a processor, it loses the rest. */
+export const ROOMY = ['-s', '65535', '-B', '65536'] as const;
+
 /** Sizes of the headers of a capture file and of each packet in it; where in the latter the packet's length stands. */
 const FILE_HEADER = 24;
 const PACKET_HEADER = 16;
@@ -36,7 +39,18 @@ export class Recording {
     const { ethernetInterface, netns, isInwardOnly = false, enter = [] } = options;
     const file = `/run/capture-${++recordings}.pcap`;
     const direction = isInwardOnly ? ['-Q', 'in'] : [];
-    const tcpdump = ['tcpdump', '-Z', 'root', '-i', ethernetInterface, ...direction, '-n', '-U', '--immediate-mode'];
+    const tcpdump = [
+      'tcpdump',
+      '-Z',
+      'root',
+      '-i',
+      ethernetInterface,
+      ...direction,
+      '-n',
+      '-U',
+      '--immediate-mode',
+      ...ROOMY,
+    ];
     const running = place.background([...enter, ...tcpdump, '-w', file], netns);
     await waitFor('tcpdump', () => running.text().includes('listening on'), 30_000);
     return new Recording(place.path(file), running);

@@ -12,6 +12,8 @@ const START_MS = 5_000;
 /** For tcpdump to say what it has seen, after it was told to end. */
 const END_MS = 2_000;
 const MAX_WORDS = 4_096;
+/** KiB for packets that tcpdump has not read yet: some 250, where its own 2 MiB hold 30, as each may be a segment of 64 kB. */
+const BUFFER_KIB = 16_384;
 /** Words of pcap-filter(7): no option, no quote, nothing for a shell, though none reads it. */
 const FILTER = /^[\w.:/[\]()&|!=<>+* -]{0,1000}$/;
 
@@ -119,7 +121,7 @@ function tcpdumpArguments({ interfaceName, filter, count }: CaptureSpec): string
   if (!FILTER.test(filter)) {
     throw new DaoliError('invalid', `the filter "${filter}" has signs that pcap-filter(7) does not know`, filter);
   }
-  const options = ['-i', interfaceName, '-n', '-U', '--immediate-mode', '-s', '0', '-w', '-'];
+  const options = ['-i', interfaceName, '-n', '-U', '--immediate-mode', '-s', '0', '-B', String(BUFFER_KIB), '-w', '-'];
   return [...options, ...(count === undefined ? [] : ['-c', String(count)]), '--', ...(filter === '' ? [] : [filter])];
 }
 

@@ -6,6 +6,7 @@
 import { closeSync, openSync } from 'node:fs';
 import type { ChildProcess } from 'node:child_process';
 import { waitFor } from '../../../lab/namespace';
+import { ROOMY } from '../../../lab/recording';
 import { parseCidr, parseIpv4 } from '../../../src/base/addresses';
 import type { FirewallConfig, TunnelPeer, TunnelsSpec } from '../../../src/host/host';
 import { createTunnelKey, publicKeyOf } from '../../../src/host/tunnel-keys';
@@ -27,7 +28,7 @@ export class Wiretap {
   private constructor(private readonly tcpdump: ChildProcess) {}
 
   static async start(space: NetworkNamespace, name: string, filter: string): Promise<Wiretap> {
-    const tcpdump = space.spawn('tcpdump', '-n', '-v', '-l', '--immediate-mode', '-i', name, filter);
+    const tcpdump = space.spawn('tcpdump', '-n', '-v', '-l', '--immediate-mode', ...ROOMY, '-i', name, filter);
     const tap = new Wiretap(tcpdump);
     tcpdump.stdout.on('data', (data: Buffer) => (tap.text += data.toString()));
     await new Promise<void>((resolve, reject) => {
