@@ -81,7 +81,10 @@ export async function joinAll(hosts: readonly Host[]): Promise<void> {
   await allReady(hosts);
 }
 
-/** Makes one cluster of hosts at sites, whose agents are ready. Those behind NAT come last, so that the first three others are its servers. */
+/**
+ * Makes one cluster of hosts at sites, whose agents are ready. Those behind NAT come last, so that the first three others are its
+ * servers.
+ */
 export async function joinSites(lab: LabSites, options: JoinOptions = {}): Promise<void> {
   const { internet, hosts } = lab;
   await allReady(hosts);

@@ -29,23 +29,8 @@ async function begin(spec: Partial<CaptureSpec> = {}) {
 test('tcpdump is told the interface, the count and the filter, behind which no option can hide', async () => {
   await begin({ filter: 'tcp port 80', count: 7 });
   expect(last().args.slice(3)).toEqual([
-    ...[
-      '-i',
-      'dl0123',
-      '-n',
-      '-U',
-      '--immediate-mode',
-      '-s',
-      '0',
-      '-B',
-      '16384',
-      '-w',
-      '-',
-      '-c',
-      '7',
-      '--',
-      'tcp port 80',
-    ],
+    ...['-i', 'dl0123', '-n', '-U', '--immediate-mode', '-s', '0', '-B', '16384', '-w', '-'],
+    ...['-c', '7', '--', 'tcp port 80'],
   ]);
 });
 
